@@ -1,0 +1,130 @@
+"""The seams: what an adapter must do to be plugged in. One to four methods each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, Self, runtime_checkable
+
+from negawatt.core.quantities import Joules
+from negawatt.core.records import Array, Format, QuantisedWeight
+
+
+@runtime_checkable
+class PowerMeter(Protocol):
+    """An energy counter: what has flowed since a fixed, unknown moment.
+
+    Only the difference of two reads means anything. Hardware that reports
+    power alone is wrapped by `meters.integrate`, so callers see one shape.
+    """
+
+    @property
+    def name(self) -> str:
+        """Which adapter and domain: `rapl:package-0`, `nvml:0`."""
+
+    @property
+    def boundary(self) -> str:
+        """What the number includes: `gpu:0`, `package:0`, `dram:0`, `wall`."""
+
+    def energy(self) -> Joules:
+        """Read the counter; raise `MeterUnavailable`, never return a guess."""
+
+
+class MeterSource(Protocol):
+    """Finds the meters of one kind on this machine (entry point `negawatt.meters`)."""
+
+    def __call__(self) -> Sequence[PowerMeter]:
+        """Return every meter found; raise `MeterUnavailable` naming the fix when none."""
+
+
+#: "exact" computes in float32 (for the numerics gate); "fast" as the engine
+#: would serve by default on this machine.
+Precision = Literal["fast", "exact"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How an artifact is executed."""
+
+    threads: int = 1
+    precision: Precision = "fast"
+
+
+class Session(Protocol):
+    """A loaded model with one key-value cache. Close it, or use it in a `with` block."""
+
+    def reset(self) -> None:
+        """Forget the cache; the next `forward` starts new sequences."""
+
+    def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
+        """Append `tokens` to the cache and return logits.
+
+        Args:
+            tokens: int64, [batch, new]. The batch size is fixed by the first
+                call after a `reset`.
+            keep: How many of the last positions to compute logits for; all when None.
+
+        Returns:
+            float32, [batch, keep, vocabulary].
+        """
+
+    def stream(self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()) -> Iterator[int]:
+        """Reset, read `prompt`, and yield greedy tokens one at a time.
+
+        Closing the iterator cancels the work. The stop token is not yielded.
+        """
+
+    @property
+    def memory_bytes(self) -> int:
+        """Weights held for this session, as stored by the engine. [B]"""
+
+    def close(self) -> None:
+        """Free the engine's memory; calling twice is harmless."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Kernel(Protocol):
+    """Some copies of one matrix product, ready to be timed."""
+
+    def run(self, rows_in: int) -> None:
+        """Multiply every copy once with an activation of `rows_in` rows."""
+
+    @property
+    def copies(self) -> int:
+        """How many distinct matrices one `run` multiplies."""
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """An inference engine (entry point `negawatt.runtimes`)."""
+
+    @property
+    def name(self) -> str:
+        """`openvino`, `torch`."""
+
+    @property
+    def version(self) -> str:
+        """The engine's own version."""
+
+    @property
+    def formats(self) -> Sequence[Format]:
+        """The weight formats this engine truly executes, `bf16` first."""
+
+    def convert(self, model: Path, out: Path) -> None:
+        """Write the engine's own form of a Hugging Face `model` folder into `out`, at 16 bits."""
+
+    def compress(self, converted: Path, weights: Mapping[str, QuantisedWeight], out: Path) -> None:
+        """Write a variant of a `converted` folder with the layers in `weights` replaced.
+
+        Keys are `Layer.name`. `weights` may be lazy: each value is read once.
+        """
+
+    def open(self, artifact: Path, options: RunOptions) -> Session:
+        """Load a `convert`ed or `compress`ed folder."""
+
+    def kernel(self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions) -> Kernel:
+        """Build `copies` distinct [rows, cols] products in `fmt` for the cost table."""

@@ -1,0 +1,223 @@
+"""The nouns that travel between rooms: workloads, formats, layers, variants, decisions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from negawatt.core.errors import UsageError
+from negawatt.core.estimate import Estimate
+
+#: An array of numbers from any library that speaks the array interface.
+#: `core` imports the standard library only, so the shape is stated in prose.
+Array = Any
+
+Phase = Literal["prefill", "decode"]
+LayerKind = Literal["linear", "embedding", "head"]
+
+_NAMED_WORKLOADS = {"chat": (128, 128, 1), "batch": (512, 64, 8)}
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one request asks of the model, and how many run side by side.
+
+    >>> Workload.parse("512:128:4")
+    Workload(prompt=512, generate=128, batch=4)
+    >>> Workload.parse("chat").tokens
+    256
+    """
+
+    prompt: int  # tokens read per request
+    generate: int  # tokens written per request
+    batch: int = 1  # requests at once
+
+    def __post_init__(self) -> None:
+        if min(self.prompt, self.generate, self.batch) < 1:
+            raise UsageError(
+                f"a workload needs whole numbers of at least 1, got {self.spec}",
+                fix="use chat, batch or PROMPT:GEN:BATCH, for example 512:128:1",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Workload:
+        """Read `chat`, `batch` or `PROMPT:GEN:BATCH`; raise `UsageError`."""
+        if text in _NAMED_WORKLOADS:
+            return cls(*_NAMED_WORKLOADS[text])
+        if re.fullmatch(r"\d+:\d+:\d+", text):
+            prompt, generate, batch = (int(part) for part in text.split(":"))
+            return cls(prompt, generate, batch)
+        raise UsageError(
+            f"workload {text!r} is not understood",
+            fix="use chat, batch or PROMPT:GEN:BATCH, for example 512:128:1",
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens read and written by one request."""
+        return self.prompt + self.generate
+
+    @property
+    def spec(self) -> str:
+        """The `PROMPT:GEN:BATCH` spelling."""
+        return f"{self.prompt}:{self.generate}:{self.batch}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Format:
+    """How one weight matrix is stored and multiplied.
+
+    A quantised matrix keeps integer codes and, for each run of `group`
+    neighbours along a row, one 16-bit scale (and a zero point, as wide as a
+    code, unless symmetric). `group` 0 means one scale for the whole row.
+
+    >>> Format(4, 64, symmetric=False).name
+    'int4-g64-asym'
+    >>> Format.parse("int4-g64-asym").bits_per_weight(576)
+    4.3125
+    >>> Format.parse("bf16").bits_per_weight(576)
+    16.0
+    """
+
+    bits: int
+    group: int = 0
+    symmetric: bool = True
+
+    @property
+    def name(self) -> str:
+        """`bf16`, or `int<bits>-g<group>|row-sym|asym`."""
+        if self.bits == 16:
+            return "bf16"
+        span = f"g{self.group}" if self.group else "row"
+        return f"int{self.bits}-{span}-{'sym' if self.symmetric else 'asym'}"
+
+    @classmethod
+    def parse(cls, name: str) -> Format:
+        """Read back a `name`; raise `UsageError`."""
+        if name == "bf16":
+            return cls(16)
+        match = re.fullmatch(r"int(\d+)-(?:g(\d+)|row)-(a?)sym", name)
+        if match is None:
+            raise UsageError(
+                f"weight format {name!r} is not understood",
+                fix="use bf16 or int<bits>-g<group>-sym|asym, for example int4-g64-asym",
+            )
+        return cls(int(match[1]), int(match[2] or 0), symmetric=not match[3])
+
+    def bits_per_weight(self, cols: int) -> float:
+        """Storage per weight, scales and zero points counted, for rows of `cols`. [bit]"""
+        if self.bits == 16:
+            return 16.0
+        per_group = 16 + (0 if self.symmetric else self.bits)
+        return self.bits + per_group / (self.group or cols)
+
+    def bytes(self, rows: int, cols: int) -> float:
+        """Storage of a whole matrix. [B]"""
+        return rows * cols * self.bits_per_weight(cols) / 8
+
+    def fits(self, cols: int) -> bool:
+        """True when rows of `cols` split into whole groups."""
+        return self.group == 0 or cols % self.group == 0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One weight matrix of a model: `rows` outputs, `cols` inputs.
+
+    `name` is the parameter path without its final `.weight`. An embedding is
+    read one row a token; a head and a linear layer are multiplied in full.
+    `tied_to` names the layer whose weights this one shares in the source.
+    """
+
+    name: str
+    kind: LayerKind
+    rows: int
+    cols: int
+    block: int | None = None
+    tied_to: str | None = None
+
+    @property
+    def weights(self) -> int:
+        """Number of values."""
+        return self.rows * self.cols
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantisedWeight:
+    """Integer codes of one matrix with the scales that turn them back.
+
+    `weight[r, c] = (codes[r, c] - zero[r, g]) * scale[r, g]`, `g = c // group`.
+
+    Args:
+        format: Bits, group and symmetry.
+        codes: uint8, [rows, cols], values 0 .. 2**bits - 1.
+        scale: float16, [rows, groups].
+        zero: uint8, [rows, groups]; the constant 2**(bits-1) when symmetric.
+    """
+
+    format: Format
+    codes: Array
+    scale: Array
+    zero: Array
+
+
+#: Layer name -> format. A layer that is absent stays as it was in the source.
+Plan = Mapping[str, Format]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a variant models held-out text, against its base.
+
+    `loss` is the relative perplexity change, paired token by token with the
+    base, so its interval is much narrower than that of either perplexity.
+    """
+
+    perplexity: Estimate  # [1]
+    loss: Estimate  # perplexity / base perplexity - 1 [1]
+    kl: Estimate  # mean KL(base || variant) [nat/token]
+    top1: Estimate  # share of tokens with the same arg-max as the base [1]
+    cloze: Estimate  # share of cloze items answered rightly [1]
+    tokens: int  # scored tokens
+    text: str  # which text
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What running a variant took. CPU time is measured; joules say their own kind."""
+
+    prefill_cpu: Estimate  # [s/token]
+    decode_cpu: Estimate  # [s/token]
+    prefill_energy: Estimate  # [J/token]
+    decode_energy: Estimate  # [J/token]
+    prefill_latency: Estimate  # wall time to the first token [s]
+    decode_latency: Estimate  # wall time per token [s]
+    memory_bytes: int  # weights held by the runtime [B]
+    threads: int
+    runtime: str  # name and version
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A runnable form of a model, with what was measured on it."""
+
+    name: str
+    plan: Plan
+    quality: Quality | None = None
+    cost: Cost | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A choice with its reason and what it was chosen from."""
+
+    choice: str
+    because: str
+    alternatives: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
