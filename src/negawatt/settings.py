@@ -1,0 +1,392 @@
+"""One frozen tree of settings: flag > environment > file > default, with origins.
+
+A setting is a field below. Its specification names the environment variables,
+says what it is for and how its text is read; the file's keys, the `negawatt
+settings` command and the reference page are derived from that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from negawatt.core import registry
+from negawatt.core.errors import UsageError
+from negawatt.core.quantities import GramsPerKWh
+from negawatt.core.records import Workload
+
+FILE_NAME = "negawatt.toml"
+
+#: Reads the text of one setting; the path is the folder a relative path starts
+#: from. Raises `ValueError` that says what the text should have been.
+Reader = Callable[[str, Path], Any]
+
+
+class Spec(NamedTuple):
+    """How one setting is given and read."""
+
+    read: Reader
+    description: str
+    environment: tuple[str, ...]
+    default: str = ""  # read like any other text; empty leaves the setting unset
+
+
+def _path(text: str, base: Path) -> Path:
+    return base / Path(text).expanduser()
+
+
+def _threads(text: str, _: Path) -> int:
+    if re.fullmatch(r"[1-9]\d{0,3}", text) is None:
+        raise ValueError("a whole number of at least 1")
+    return int(text)
+
+
+def _seed(text: str, _: Path) -> int:
+    if re.fullmatch(r"\d{1,9}", text) is None:
+        raise ValueError("a whole number from 0 to 999999999")
+    return int(text)
+
+
+def _runtime(text: str, _: Path) -> str:
+    known = registry.names(registry.RUNTIMES)
+    if text not in known:
+        raise ValueError(f"one of {', '.join(known)}")
+    return text
+
+
+def _workload(text: str, _: Path) -> Workload:
+    try:
+        return Workload.parse(text)
+    except UsageError as error:
+        raise ValueError("chat, batch or PROMPT:GEN:BATCH, for example 512:128:1") from error
+
+
+def _intensity(text: str, _: Path) -> GramsPerKWh:
+    if re.fullmatch(r"\d+(\.\d+)?", text) is None:
+        raise ValueError("a number of gCO2e/kWh, 0 or more, for example 250")
+    return GramsPerKWh(float(text))
+
+
+def _switch(text: str, _: Path) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in known:
+        raise ValueError("true or false")
+    return known[text.lower()]
+
+
+def _spec(read: Reader, description: str, *environment: str, default: str = "") -> dict[str, Spec]:
+    return {"spec": Spec(read, description, environment, default)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where things are kept."""
+
+    ledger: Path = field(
+        metadata=_spec(
+            _path,
+            "The file that keeps what was measured.",
+            "NEGAWATT_LEDGER",
+            default="$XDG_DATA_HOME/negawatt/ledger.db",
+        )
+    )
+    cache: Path = field(
+        metadata=_spec(
+            _path,
+            "The folder of measured cost tables, one per machine, runtime and version.",
+            "NEGAWATT_CACHE",
+            default="$XDG_CACHE_HOME/negawatt",
+        )
+    )
+    data: Path | None = field(
+        metadata=_spec(
+            _path,
+            "A folder of corpora (text/wikitext2, ...). When unset, the prose that Python ships.",
+            "NEGAWATT_DATA",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How models are run."""
+
+    runtime: str = field(
+        metadata=_spec(
+            _runtime,
+            "The engine that will serve the model.",
+            "NEGAWATT_RUNTIME",
+            default="openvino",
+        )
+    )
+    threads: int | None = field(
+        metadata=_spec(
+            _threads,
+            "Threads of the engine. When unset, the command chooses.",
+            "NEGAWATT_THREADS",
+        )
+    )
+    seed: int = field(
+        metadata=_spec(
+            _seed,
+            "Start of every random draw; the same seed gives the same choice.",
+            "NEGAWATT_SEED",
+            default="0",
+        )
+    )
+    workload: Workload = field(
+        metadata=_spec(
+            _workload,
+            "What the model is run for: chat, batch or PROMPT:GEN:BATCH.",
+            "NEGAWATT_WORKLOAD",
+            default="chat",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carbon:
+    """From joules to grams."""
+
+    intensity: GramsPerKWh | None = field(
+        metadata=_spec(
+            _intensity,
+            "Carbon intensity of your electricity, gCO2e/kWh. When unset, a published range.",
+            "NEGAWATT_INTENSITY",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hub:
+    """The model hub."""
+
+    offline: bool = field(
+        metadata=_spec(
+            _switch,
+            "Never ask the hub: use only models that are on this machine.",
+            "NEGAWATT_HUB_OFFLINE",
+            "HF_HUB_OFFLINE",
+            default="false",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Build it with `load`.
+
+    `origins` maps each name, such as `run.threads`, to where its value came
+    from: `flag`, `environment NEGAWATT_THREADS`, `file <path>` or `default`.
+    """
+
+    paths: Paths
+    run: Run
+    carbon: Carbon
+    hub: Hub
+    origins: Mapping[str, str]
+    ignored: tuple[str, ...] = ()  # NEGAWATT_ variables that name no setting
+
+
+class Row(NamedTuple):
+    """One setting with its value, ready to be shown."""
+
+    name: str
+    value: str  # empty when unset
+    origin: str
+    description: str
+
+
+_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub]] = MappingProxyType(
+    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub}
+)
+
+
+def specs() -> dict[str, Spec]:
+    """Every setting there is by its name, in the order of the tree.
+
+    >>> list(specs())[:3]
+    ['paths.ledger', 'paths.cache', 'paths.data']
+    """
+    return {
+        f"{section}.{entry.name}": entry.metadata["spec"]
+        for section, kind in _SECTIONS.items()
+        for entry in fields(kind)
+    }
+
+
+def load(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Read every setting from the strongest place that gives it.
+
+    Args:
+        flags: Setting name to the value a command line gave, None where it
+            gave none. Text is read as the environment's would be.
+        environ: The environment; this process's own when None.
+        folder: Where `negawatt.toml` is looked for and relative paths start;
+            the current one when None.
+
+    Raises:
+        UsageError: a value, a name or a file cannot be taken; the message
+            names the flag, variable or file that holds it.
+
+    >>> settings = load({"run.threads": "2"}, environ={"NEGAWATT_SEED": "7"})
+    >>> settings.run.threads, settings.run.seed, settings.origins["run.seed"]
+    (2, 7, 'environment NEGAWATT_SEED')
+    """
+    environ = os.environ if environ is None else environ
+    folder = Path.cwd() if folder is None else folder
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    _refuse_unknown(given, "a flag")
+    files = [_read_file(path) for path in _file_paths(environ, folder)]
+    found = {
+        name: _strongest(name, spec, given, environ, files, folder)
+        for name, spec in specs().items()
+    }
+    values = {name: _take(name, spec, found[name]) for name, spec in specs().items()}
+    sections: dict[str, Any] = {
+        section: kind(**{entry.name: values[f"{section}.{entry.name}"] for entry in fields(kind)})
+        for section, kind in _SECTIONS.items()
+    }
+    return Settings(
+        **sections,
+        origins=MappingProxyType({name: place.origin for name, place in found.items()}),
+        ignored=_ignored(environ),
+    )
+
+
+def rows(settings: Settings) -> tuple[Row, ...]:
+    """The settings as text with their origins, in the order of the tree.
+
+    >>> settings = load(environ={"NEGAWATT_WORKLOAD": "512:64:8"})
+    >>> rows(settings)[6][:3]
+    ('run.workload', '512:64:8', 'environment NEGAWATT_WORKLOAD')
+    """
+    return tuple(
+        Row(name, _text(_value(settings, name)), settings.origins[name], spec.description)
+        for name, spec in specs().items()
+    )
+
+
+def _value(settings: Settings, name: str) -> object:
+    section, _, key = name.partition(".")
+    return getattr(getattr(settings, section), key)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Workload):
+        return value.spec
+    return f"{value.value:g}" if isinstance(value, GramsPerKWh) else str(value)
+
+
+class _Found(NamedTuple):
+    """A value as it was given, where, and the folder its relative paths start from."""
+
+    value: object
+    origin: str
+    base: Path
+
+
+class _File(NamedTuple):
+    path: Path
+    values: Mapping[str, object]
+
+
+def _strongest(
+    name: str,
+    spec: Spec,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    files: list[_File],
+    folder: Path,
+) -> _Found:
+    if name in flags:
+        return _Found(flags[name], "flag", folder)
+    for variable in spec.environment:
+        if environ.get(variable):
+            return _Found(environ[variable], f"environment {variable}", folder)
+    for file in files:
+        if name in file.values:
+            return _Found(file.values[name], f"file {file.path}", file.path.parent)
+    return _Found(_expand(spec.default, environ), "default", folder)
+
+
+def _take(name: str, spec: Spec, found: _Found) -> Any:
+    if not isinstance(found.value, str | int | float | Path):
+        return found.value  # from Python code, already of the type the tree holds
+    text = _text(found.value)
+    if not text and found.origin == "default":
+        return None
+    try:
+        return spec.read(text, found.base)
+    except ValueError as error:
+        raise UsageError(
+            f"{name} is {text!r} ({found.origin}), which cannot be taken", fix=f"give {error}"
+        ) from error
+
+
+def _expand(text: str, environ: Mapping[str, str]) -> str:
+    """Put the XDG folders into a default path."""
+    for variable, fallback in (("XDG_DATA_HOME", "~/.local/share"), ("XDG_CACHE_HOME", "~/.cache")):
+        text = text.replace(f"${variable}", environ.get(variable) or fallback)
+    return text
+
+
+def _file_paths(environ: Mapping[str, str], folder: Path) -> Iterator[Path]:
+    """The settings files there are, strongest first."""
+    config = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    for path in (folder / FILE_NAME, config / "negawatt" / FILE_NAME):
+        if path.is_file():
+            yield path
+
+
+def _read_file(path: Path) -> _File:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:  # TOML and UTF-8 errors are ValueErrors
+        raise UsageError(
+            f"settings file {path} cannot be read: {error}", fix="correct it, or move it away"
+        ) from error
+    values: dict[str, object] = {}
+    for section, content in tree.items():
+        if isinstance(content, dict):
+            values |= {f"{section}.{key}": value for key, value in content.items()}
+        else:
+            values[section] = content
+    _refuse_unknown(values, f"file {path}")
+    return _File(path, values)
+
+
+def _refuse_unknown(values: Mapping[str, object], place: str) -> None:
+    known = list(specs())
+    for name, value in values.items():
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise UsageError(
+                f"{place} sets {name}, and there is no such setting",
+                fix=f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}",
+            )
+        if isinstance(value, list | dict):
+            raise UsageError(
+                f"{place} gives {name} several values", fix="give it one, or remove it"
+            )
+
+
+def _ignored(environ: Mapping[str, str]) -> tuple[str, ...]:
+    known = {variable for spec in specs().values() for variable in spec.environment}
+    return tuple(sorted(v for v in environ if v.startswith("NEGAWATT_") and v not in known))

@@ -1,0 +1,30 @@
+"""Fixtures that tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the working tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with `data/` and `models/` that is kept beside the repository.
+
+    `NEGAWATT_DATA` may name it or its `data/` folder. Without it the tests
+    that need real corpora or weights are skipped, and say why.
+    """
+    given = Path(os.environ.get("NEGAWATT_DATA") or REPOSITORY.parent / "shared").resolve()
+    for folder in (given, given.parent):
+        if (folder / "models").is_dir() and (folder / "data").is_dir():
+            return folder
+    pytest.skip(f"no corpora and models at {given}; NEGAWATT_DATA can name their folder")
