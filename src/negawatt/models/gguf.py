@@ -1,0 +1,313 @@
+"""Read a GGUF file: its configuration, tokenizer and tensors under Hugging Face names.
+
+Tensors are dequantised a few rows at a time. The layout is that of llama.cpp;
+its public format description and the `gguf` package are the references.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from negawatt.core.errors import BrokenWeights, TokenizerMissing, UnsupportedArchitecture
+from negawatt.models.architecture import Blueprint, blueprint
+from negawatt.models.checkpoint import Rows
+from negawatt.models.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+#: GGUF architecture -> class name. Mistral files call themselves llama.
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "gemma3": "Gemma3ForCausalLM",
+}
+_CONFIG_KEYS = {
+    "block_count": "num_hidden_layers",
+    "context_length": "max_position_embeddings",
+    "embedding_length": "hidden_size",
+    "feed_forward_length": "intermediate_size",
+    "attention.head_count": "num_attention_heads",
+    "attention.head_count_kv": "num_key_value_heads",
+    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+    "attention.key_length": "head_dim",
+    "attention.sliding_window": "sliding_window",
+}
+_TOKEN_KEYS = {
+    "tokenizer.ggml.bos_token_id": "bos_token_id",
+    "tokenizer.ggml.eos_token_id": "eos_token_id",
+    "tokenizer.ggml.padding_token_id": "pad_token_id",
+}
+_DOWNLOAD = "download the file again; compare its SHA-256 with the published one"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    type_number: int
+    type_name: str
+    shape: tuple[int, ...]
+    stored: tuple[int, ...]  # as bytes or floats, last axis packed
+    dtype: str
+    start: int
+
+
+class GgufWeights:
+    """The tensors of one GGUF file, under Hugging Face names."""
+
+    def __init__(self, file: Path, places: Mapping[str, _Place], heads: tuple[int, int] | None,
+                 shift: float) -> None:
+        self._file = file
+        self._places = places
+        self._heads = heads  # (query, key) heads whose rows llama.cpp interleaved
+        self._shift = shift  # Gemma files hold norm weights plus one
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Names and shapes."""
+        return {name: place.shape for name, place in self._places.items()}
+
+    @property
+    def types(self) -> Mapping[str, str]:
+        """Each tensor's storage type: `Q4_1`, `F32`."""
+        return {name: place.type_name for name, place in self._places.items()}
+
+    def read(self, name: str, rows: Rows) -> torch.Tensor:
+        """Some rows, dequantised to float32."""
+        import torch
+        from gguf import GGMLQuantizationType, dequantize
+
+        place = self._places[name]
+        data = np.memmap(
+            self._file, dtype=place.dtype, mode="r", offset=place.start, shape=place.stored
+        )
+        rows = self._source_rows(name, rows)
+        kind = GGMLQuantizationType(place.type_number)
+        if len(place.shape) == 1:  # a vector is one row: unpack it, then choose
+            values = dequantize(np.asarray(data), kind)[rows]
+        else:
+            values = dequantize(np.ascontiguousarray(data[rows]), kind)
+        part = torch.from_numpy(np.array(values, dtype=np.float32))
+        return part - self._shift if name.endswith("norm.weight") and self._shift else part
+
+    def _source_rows(self, name: str, rows: Rows) -> Rows:
+        """Undo llama.cpp's row order of query and key projections.
+
+        It stores the two halves that rotary positions pair as neighbours:
+        row `h*d + 2*i + s` of the file is row `h*d + s*d/2 + i` of the model.
+        """
+        if self._heads is None or (".q_proj." not in name and ".k_proj." not in name):
+            return rows
+        heads = self._heads[0 if ".q_proj." in name else 1]
+        total = self._places[name].shape[0]
+        order = np.arange(total).reshape(heads, total // heads // 2, 2).swapaxes(1, 2).reshape(-1)
+        return order[rows]
+
+
+@dataclass(frozen=True, slots=True)
+class GgufModel:
+    """Everything of a GGUF file except its tokenizer."""
+
+    plan: Blueprint
+    weights: GgufWeights
+    notes: tuple[str, ...]
+
+
+def open_gguf(file: Path) -> GgufModel:
+    """Read the header of a GGUF file.
+
+    Raises:
+        BrokenWeights: truncated, split in parts, or not GGUF inside.
+        UnsupportedArchitecture: a family not in `ARCHITECTURES`, or unknown tensors.
+    """
+    reader = _reader(file)
+    fields = {key: field.contents() for key, field in reader.fields.items() if _wanted(key)}
+    if int(fields.get("split.count") or 1) > 1:
+        raise BrokenWeights(
+            f"{file.name} is one of {fields['split.count']} parts",
+            fix="join them first: llama-gguf-split --merge FIRST_PART WHOLE.gguf",
+        )
+    family = str(fields.get("general.architecture"))
+    if family not in ARCHITECTURES:
+        raise UnsupportedArchitecture(
+            f"GGUF architecture {family} is not supported",
+            fix=f"give one of: {', '.join(ARCHITECTURES)}",
+        )
+    places = _places(file, reader)
+    del reader  # its field table is several times the size of the strings in it
+    factors = places.pop("rope_freqs.weight", None)
+    config = _config(family, fields, places)
+    notes = _rope(config, family, fields, None if factors is None else _vector(file, factors))
+    plan = blueprint(config)
+    named = _rename(family, plan, places)
+    heads = (config["num_attention_heads"], config["num_key_value_heads"])
+    weights = GgufWeights(
+        file, named, heads if family == "llama" else None, 1.0 if family == "gemma3" else 0.0
+    )
+    return GgufModel(plan, weights, notes)
+
+
+def _wanted(key: str) -> bool:
+    """Everything but the token tables, which are long and read elsewhere."""
+    return not key.startswith("tokenizer.") or key in _TOKEN_KEYS
+
+
+def _reader(file: Path) -> Any:
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(file)
+    except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
+        raise BrokenWeights(f"{file.name} is truncated or no GGUF file: {error}", fix=_DOWNLOAD) from error
+
+
+def _places(file: Path, reader: Any) -> dict[str, _Place]:
+    size = file.stat().st_size
+    places = {}
+    for tensor in reader.tensors:
+        start = int(tensor.data_offset)
+        if start + int(tensor.n_bytes) > size:
+            raise BrokenWeights(f"{file.name} is truncated: {tensor.name} is cut off", fix=_DOWNLOAD)
+        places[str(tensor.name)] = _Place(
+            int(tensor.tensor_type), tensor.tensor_type.name,
+            tuple(int(n) for n in reversed(tensor.shape)),  # GGUF counts the inner axis first
+            tuple(int(n) for n in tensor.data.shape), tensor.data.dtype.str, start,
+        )
+    return places
+
+
+def _config(family: str, fields: Mapping[str, Any], places: Mapping[str, _Place]) -> dict[str, Any]:
+    """The `config.json` that the header stands for."""
+    config: dict[str, Any] = {"architectures": [ARCHITECTURES[family]]}
+    for key, name in _CONFIG_KEYS.items():
+        value = fields.get(f"{family}.{key}")
+        if isinstance(value, list):
+            raise UnsupportedArchitecture(
+                f"GGUF key {family}.{key} differs from block to block",
+                fix="give a model whose blocks are all alike",
+            )
+        if value is not None:
+            config[name] = value
+    config |= {name: fields[key] for key, name in _TOKEN_KEYS.items() if key in fields}
+    needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+    missing = [name for name in needed if name not in config]
+    if missing or "token_embd.weight" not in places:
+        what = ", ".join(missing) or "token_embd.weight"
+        raise BrokenWeights(f"the GGUF header lacks {what}", fix=_DOWNLOAD)
+    config.setdefault("num_key_value_heads", config["num_attention_heads"])
+    head = fields.get(f"{family}.rope.dimension_count")
+    config.setdefault("head_dim", head or config["hidden_size"] // config["num_attention_heads"])
+    config["vocab_size"] = places["token_embd.weight"].shape[0]
+    config["tie_word_embeddings"] = "output.weight" not in places
+    if family in {"llama", "qwen3"}:
+        config["attention_bias"] = "blk.0.attn_q.bias" in places
+    if family == "llama":
+        config["mlp_bias"] = "blk.0.ffn_gate.bias" in places
+    if family != "gemma3":
+        config.pop("sliding_window", None)
+    else:  # the 27 B model alone scales by hidden size per head
+        large = config["num_hidden_layers"] == 62  # noqa: PLR2004 - blocks of Gemma 3 27B
+        config["query_pre_attn_scalar"] = (
+            config["hidden_size"] // config["num_attention_heads"] if large else config["head_dim"]
+        )
+    return config
+
+
+def _rope(
+    config: dict[str, Any], family: str, fields: Mapping[str, Any], factors: np.ndarray[Any, Any] | None
+) -> tuple[str, ...]:
+    """Add the rotary settings to `config`; return notes for the user."""
+    theta = float(fields.get(f"{family}.rope.freq_base") or 10_000.0)
+    scaling = str(fields.get(f"{family}.rope.scaling.type") or "none")
+    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
+    if factors is not None:
+        rope = _llama3_rope(factors, theta)
+    elif scaling in {"linear", "yarn"}:
+        rope |= {"rope_type": scaling, "factor": float(fields[f"{family}.rope.scaling.factor"])}
+        original = fields.get(f"{family}.rope.scaling.original_context_length")
+        if original:
+            rope["original_max_position_embeddings"] = int(original)
+    elif scaling != "none":
+        raise UnsupportedArchitecture(
+            f"rotary scaling {scaling} is not supported",
+            fix="give a model with default, linear, yarn or llama3 scaling",
+        )
+    if family == "gemma3":
+        local = float(fields.get(f"{family}.rope.freq_base_swa") or 10_000.0)
+        config["rope_parameters"] = {
+            "full_attention": rope,
+            "sliding_attention": {"rope_type": "default", "rope_theta": local},
+        }
+    else:
+        config["rope_parameters"] = rope
+    return ()
+
+
+def _llama3_rope(factors: np.ndarray[Any, Any], theta: float) -> dict[str, Any]:
+    """The Llama 3.1 scaling whose frequency factors are exactly those stored.
+
+    The file keeps only the resulting factor of each frequency; the four
+    published settings are recovered and proved by computing the factors again.
+    """
+    low, high, original = 1.0, 4.0, 8192  # as published with every Llama 3.1 and 3.2 model
+    factor = float(np.max(factors))
+    wavelength = 2 * np.pi * theta ** (np.arange(len(factors)) / len(factors))
+    smooth = np.clip((original / wavelength - low) / (high - low), 0.0, 1.0)
+    again = 1.0 / ((1 - smooth) / factor + smooth)
+    if not np.allclose(again, factors, rtol=1e-3):
+        raise UnsupportedArchitecture(
+            "the file scales rotary frequencies in a way that is not Llama 3's",
+            fix="give the original safetensors model",
+        )
+    return {
+        "rope_type": "llama3", "rope_theta": theta, "factor": factor, "low_freq_factor": low,
+        "high_freq_factor": high, "original_max_position_embeddings": original,
+    }
+
+
+def _vector(file: Path, place: _Place) -> np.ndarray[Any, Any]:
+    data = np.memmap(file, dtype=place.dtype, mode="r", offset=place.start, shape=place.stored)
+    return np.array(data, dtype=np.float64)
+
+
+def _rename(family: str, plan: Blueprint, places: Mapping[str, _Place]) -> dict[str, _Place]:
+    """Places under Hugging Face names; raise when a tensor would be dropped."""
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    arch = next(key for key, name in MODEL_ARCH_NAMES.items() if name == family)
+    names = get_tensor_name_map(arch, int(plan.config["num_hidden_layers"]))
+    named, left = {}, set(places)
+    for name in plan.shapes:
+        stem, _, suffix = name.rpartition(".")
+        source = f"{names.get_name(stem)}.{suffix}"
+        if source in places:
+            named[name] = places[source]
+            left.discard(source)
+    if left:
+        raise UnsupportedArchitecture(
+            f"the file holds {len(left)} tensors a plain {plan.architecture} has not, "
+            f"first {min(left)}",
+            fix="give the original safetensors model",
+        )
+    return named
+
+
+def save_gguf_tokenizer(file: Path, folder: Path) -> None:
+    """Write the tokenizer inside a GGUF file as Hugging Face files; raise `TokenizerMissing`."""
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            tokenizer.save_pretrained(folder)
+    except Exception as error:  # the converter raises whatever the missing field led to
+        raise TokenizerMissing(
+            f"{file.name} holds no tokenizer that can be used: {error}",
+            fix="put the model's tokenizer.json beside its safetensors and give that folder",
+        ) from error

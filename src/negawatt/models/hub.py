@@ -1,0 +1,101 @@
+"""Fetch a model from a Hugging Face hub into its usual cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from negawatt.core.errors import NegawattError, NotAModel, OutputError
+
+#: What a model folder needs; onnx, flax, images and training leftovers stay behind.
+_SMALL = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "chat_template*",
+)
+_SAFE = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+_PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+
+
+def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None) -> Path:
+    """Download `org/name` or `org/name@revision` and return its folder.
+
+    Files already in the cache are not fetched again; with `HF_HUB_OFFLINE=1`
+    the cache alone is used.
+
+    Args:
+        model: The hub id.
+        endpoint: Another hub's address; `HF_ENDPOINT` or the public hub when None.
+        cache: Where to keep it; the hub library's own cache when None.
+
+    Raises:
+        NotAModel: no such model or revision, no access, or no network.
+        OutputError: the cache cannot be written.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    repo, _, revision = model.partition("@")
+    try:
+        return Path(
+            snapshot_download(
+                repo,
+                revision=revision or None,
+                allow_patterns=[*_SMALL, *_weights(repo, revision or None, endpoint)],
+                endpoint=endpoint,
+                cache_dir=cache,
+                tqdm_class=None,
+            )
+        )
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(model) from error
+    except HfHubHTTPError as error:
+        raise _refused(model, error) from error
+    except PermissionError as error:
+        raise OutputError(
+            f"the hub cache may not be written: {error}", fix="set HF_HOME to a folder of yours"
+        ) from error
+    except OSError as error:
+        raise _unreachable(model) from error
+
+
+def _weights(repo: str, revision: str | None, endpoint: str | None) -> tuple[str, ...]:
+    """Patterns of the weight files to take: safetensors, and pickles only where there are none."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        files = HfApi(endpoint=endpoint).list_repo_files(repo, revision=revision)
+    except OfflineModeIsEnabled:
+        return (*_SAFE, *_PICKLED)  # the cache holds whichever was taken then
+    return _SAFE if any(name.endswith(".safetensors") for name in files) else _PICKLED
+
+
+def _refused(model: str, error: Exception) -> NegawattError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return NotAModel(
+            f"{model} asks for its terms to be accepted",
+            fix="accept them on the model's page, then: hf auth login",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return NotAModel(f"{model} has no such revision", fix="name a branch, tag or commit it has")
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return NotAModel(
+            f"the hub knows no model {model}",
+            fix="check the spelling; for a private model: hf auth login",
+        )
+    return NotAModel(f"the hub refused {model}: {error}", fix="try again later")
+
+
+def _unreachable(model: str) -> NotAModel:
+    return NotAModel(
+        f"{model} is not in the local cache and the hub cannot be reached",
+        fix="connect once without HF_HUB_OFFLINE, or give a folder, a .gguf file or package:NAME",
+    )

@@ -1,0 +1,30 @@
+"""Load a prepared model into the reference engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from negawatt.models.quiet import quiet
+from negawatt.models.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["load_reference", "load_tokenizer"]
+
+
+def load_reference(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """The model in evaluation mode, without gradients.
+
+    One tensor at a time is read and converted, so the peak is one copy of the
+    weights in `dtype`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with quiet():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+    return cast("torch.nn.Module", model.eval().requires_grad_(requires_grad=False))

@@ -1,0 +1,325 @@
+"""Bring any model the user names into one plain form: bfloat16 safetensors with its tokenizer."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from negawatt.core.codec import decode, encode
+from negawatt.core.errors import BrokenWeights, NotAModel, OutputError
+from negawatt.core.records import Layer
+from negawatt.models import grid, hub
+from negawatt.models.architecture import Blueprint, blueprint
+from negawatt.models.checkpoint import Rows, Weights, open_folder, write_bfloat16
+from negawatt.models.grid import GridFinding
+from negawatt.models.origin import Origin, locate
+from negawatt.models.permute import Shuffle
+from negawatt.models.tokenizer import copy_tokenizer, verify_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+#: Told what is being done and how much of it is done, 0 to 1.
+Progress = Callable[[str, float], None]
+
+MARKER = "negawatt.json"
+_VERSION = 1  # of the prepared form; a folder of another version is made again
+_PIECE = 2**22  # values moved at a time: 16 MiB in float32
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A model in the one form that everything later reads.
+
+    Args:
+        folder: config.json, model.safetensors in bfloat16, tokenizer, generation_config.json.
+        origin: The model as the user named it.
+        digest: SHA-256 of the source's weight file, or over names and digests of its shards.
+        architecture: Class name, such as `LlamaForCausalLM`.
+        parameters: Values, shared ones counted once.
+        bf16_bytes: Size of the weights in bfloat16. [B]
+        layers: Weight matrices in execution order: embedding, linears, head.
+        notes: Facts the user should know, each one sentence.
+        grid: Old quantisation grids found in the source.
+        off_grid: True when the channels were reordered to leave those grids.
+    """
+
+    folder: Path
+    origin: str
+    digest: str
+    architecture: str
+    parameters: int
+    bf16_bytes: int
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...]
+    grid: tuple[GridFinding, ...]
+    off_grid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    plan: Blueprint
+    weights: Weights
+    files: tuple[Path, ...]  # that hold the weights
+    types: Mapping[str, str] | None  # storage types, where the file says them
+    notes: tuple[str, ...]
+
+
+def prepare(
+    model: str, work: Path, *, off_grid: bool = True, seed: int = 0, progress: Progress | None = None
+) -> ModelSource:
+    """Turn `model` into a plain folder inside `work`; the source is never changed.
+
+    Calling it again with the same source and settings returns at once. What an
+    interrupted run left is made anew. Memory stays below a small multiple of the
+    largest matrix, whatever the size of the model.
+
+    Args:
+        model: A Hugging Face folder, a .gguf file, `package:NAME`, or `org/name[@revision]`.
+        work: Folder to write into; made when absent.
+        off_grid: Reorder channels when the weights lie on an old quantisation grid.
+        seed: Of that order.
+        progress: Told of every step.
+
+    Raises:
+        NotAModel: there is no model there.
+        UnsupportedArchitecture: a model of another family; the message lists those known.
+        BrokenWeights: truncated, missing or not-a-number weights, by tensor name.
+        TokenizerMissing: no tokenizer, or one of another model.
+        OutputError: `work` cannot be written or the disk is full.
+    """
+    tell = progress or (lambda _what, _share: None)
+    origin = locate(model)
+    if origin.kind == "hub":
+        tell("fetching the model", 0.0)
+        origin = Origin("folder", model, hub.fetch(model))
+    path = origin.path
+    if path is None:
+        raise NotAModel(f"{model} has no place on this machine", fix="report this as a bug")
+    folder = work / "model"
+    asked = {
+        "version": _VERSION, "origin": model, "off_grid": off_grid, "seed": seed,
+        "source": _stamp(path),
+    }
+    finished = _finished(folder, asked)
+    if finished is not None:
+        return finished
+    try:
+        return _make(origin, path, folder, asked, tell)
+    except OSError as error:
+        raise _disk_error(error, work) from error
+
+
+def _stamp(path: Path) -> dict[str, list[int]]:
+    """Size and time of the source's files: enough to see that it is the same source."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    try:
+        seen = [(file.name, file.stat()) for file in files if file.is_file()]
+    except PermissionError as error:
+        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
+    return {name: [info.st_size, info.st_mtime_ns] for name, info in seen}
+
+
+def _finished(folder: Path, asked: Mapping[str, Any]) -> ModelSource | None:
+    """What an earlier run finished with the same settings and source."""
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        source = decode(ModelSource, marker["result"] | {"folder": str(folder)})
+        whole = (folder / "model.safetensors").stat().st_size == marker["bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return source if whole and marker["asked"] == asked else None
+
+
+def _make(
+    origin: Origin, path: Path, folder: Path, asked: Mapping[str, Any], tell: Progress
+) -> ModelSource:
+    opened = _open(path)
+    _check_complete(opened)
+    _check_space(folder.parent, opened.plan.bf16_bytes)
+    partial = folder.with_name("model.partial")
+    for old in (partial, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tell("reading the tokenizer", 0.0)
+    copy_tokenizer(path, partial)
+    _write_json(partial / "config.json", opened.plan.config)
+    _write_json(partial / "generation_config.json", _generation(path, opened.plan.config))
+    verify_tokenizer(partial, rows=opened.plan.layers[0].rows)
+    tell("looking for old grids", 0.0)
+    layers = opened.plan.layers
+    found = (
+        grid.from_values(layers, opened.weights)
+        if opened.types is None
+        else grid.from_types(layers, opened.types)
+    )
+    shuffle = Shuffle.of(opened.plan.config, asked["seed"]) if found and asked["off_grid"] else None
+    pieces = _pieces(opened, shuffle, tell)
+    write_bfloat16(partial / "model.safetensors", opened.plan.shapes, pieces)
+    tell("taking the digest of the source", 1.0)
+    source = ModelSource(
+        folder=folder, origin=origin.name, digest=_digest(opened.files),
+        architecture=opened.plan.architecture, parameters=opened.plan.parameters,
+        bf16_bytes=opened.plan.bf16_bytes, layers=layers,
+        notes=(*opened.notes, *_grid_notes(found, moved=shuffle is not None)),
+        grid=found, off_grid=shuffle is not None,
+    )
+    size = (partial / "model.safetensors").stat().st_size
+    _write_json(partial / MARKER, {"asked": asked, "bytes": size, "result": encode(source)})
+    partial.rename(folder)  # in one step: a folder of this name is always whole
+    return source
+
+
+def _open(path: Path) -> _Opened:
+    if path.is_file():
+        from negawatt.models.gguf import open_gguf
+
+        model = open_gguf(path)
+        return _Opened(model.plan, model.weights, (path,), model.weights.types, model.notes)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
+    except ValueError as error:
+        raise NotAModel(
+            f"{path / 'config.json'} is no JSON", fix="download config.json again"
+        ) from error
+    if not isinstance(config, dict):
+        raise NotAModel(f"{path / 'config.json'} is no configuration", fix="download it again")
+    plan = blueprint(config)
+    try:
+        weights, files = open_folder(path)
+    except PermissionError as error:
+        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
+    return _Opened(plan, weights, files, None, ())
+
+
+def _check_complete(opened: _Opened) -> None:
+    have = opened.weights.shapes
+    missing = [name for name in opened.plan.shapes if name not in have]
+    if missing:
+        raise BrokenWeights(
+            f"{len(missing)} of {len(opened.plan.shapes)} tensors are missing, first {missing[0]}",
+            fix="download the model again, with every weight file",
+        )
+    for name, shape in opened.plan.shapes.items():
+        if have[name] != shape:
+            raise BrokenWeights(
+                f"{name} is {list(have[name])}, config.json says {list(shape)}",
+                fix="put weights and config.json of the same model together",
+            )
+
+
+def _pieces(opened: _Opened, shuffle: Shuffle | None, tell: Progress) -> Iterator[torch.Tensor]:
+    """Every tensor in order, a few rows at a time, checked and in bfloat16."""
+    import torch
+
+    done, total = 0, opened.plan.parameters
+    for name, shape in opened.plan.shapes.items():
+        row_order, col_order = shuffle.orders(name) if shuffle else (None, None)
+        columns = None if col_order is None else torch.from_numpy(col_order)
+        step = max(1, _PIECE // prod(shape[1:]))
+        for start in range(0, shape[0], step):
+            end = min(start + step, shape[0])
+            rows: Rows = slice(start, end) if row_order is None else row_order[start:end]
+            values = opened.weights.read(name, rows)
+            piece = (values if columns is None else values[:, columns]).to(torch.bfloat16)
+            if not bool(torch.isfinite(piece).all()):
+                raise BrokenWeights(
+                    f"{name} holds values that are not finite numbers",
+                    fix="download the file again; if they are in the original, it cannot be used",
+                )
+            yield piece
+            done += piece.numel()
+            tell("converting weights", done / total)
+
+
+def _grid_notes(found: Sequence[GridFinding], *, moved: bool) -> tuple[str, ...]:
+    if not found:
+        return ()
+    what = "; ".join(str(finding) for finding in found)
+    fact = (
+        f"The source was quantised before: {what}. Its quality is that of those weights, "
+        "not of the model they were made from."
+    )
+    if moved:
+        effect = (
+            "Its channels were reordered, which changes nothing it computes, so that a new "
+            "quantiser cannot find the old grid again and look lossless."
+        )
+    else:
+        effect = (
+            "It was left on that grid: a format with the same blocks will find it again and "
+            "look better than it is on other models."
+        )
+    rows = any(finding.block == 0 for finding in found)
+    limit = (
+        "Grids that span a whole row survive any reordering, so formats with one scale per row "
+        "may still look better than they are.",
+    )
+    return (fact, effect, *(limit if rows and moved else ()))
+
+
+def _generation(path: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The source's generation settings, or the special tokens its configuration names."""
+    given = path / "generation_config.json"
+    if path.is_dir() and given.is_file():
+        try:
+            held: dict[str, Any] = json.loads(given.read_text(encoding="utf-8"))
+            return held
+        except ValueError:  # advisory only: the model works without it
+            pass
+    keys = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return {key: config[key] for key in keys if config.get(key) is not None}
+
+
+def _digest(files: Sequence[Path]) -> str:
+    digests = []
+    for file in files:
+        with file.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if len(files) == 1:
+        return digests[0]
+    lines = "".join(f"{d}  {f.name}\n" for d, f in zip(digests, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _check_space(work: Path, needed: int) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(work).free
+    if free < needed:
+        raise OutputError(
+            f"{work} has {free / 1e9:.2f} GB free, the model needs {needed / 1e9:.2f} GB",
+            fix="free some space, or choose another place with --out",
+        )
+
+
+def _disk_error(error: OSError, work: Path) -> OutputError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return OutputError(
+            f"the disk of {work} is full", fix="free some space, or choose another --out"
+        )
+    return OutputError(
+        f"{work} cannot be written: {error.strerror or error}",
+        fix="choose a folder you may write with --out",
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, default=_plain) + "\n", encoding="utf-8")
+
+
+def _plain(value: object) -> Any:
+    """Numbers of the array library as plain ones."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
