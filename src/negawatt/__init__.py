@@ -1,1 +1,49 @@
-"""Green language models: fewer joules for the same work, and numbers that survive an audit."""
+"""Green language models: fewer joules for the same work, and numbers that survive an audit.
+
+    import negawatt
+
+    with negawatt.measure("training") as m:
+        train()
+    print(m.result)
+
+Importing this package is light: `measure`, `optimize` and `predict` are
+looked up on first use, and torch only when a model is touched.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from negawatt.meters import measure as measure
+    from negawatt.wiring import optimize as optimize
+    from negawatt.wiring import predict as predict
+
+    __version__: str
+
+__all__ = ["__version__", "measure", "optimize", "predict"]
+
+_HOMES = MappingProxyType(
+    {
+        "measure": "negawatt.meters",
+        "optimize": "negawatt.wiring",
+        "predict": "negawatt.wiring",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("negawatt")
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'negawatt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
