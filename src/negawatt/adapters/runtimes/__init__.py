@@ -1,1 +1,1 @@
-
+"""Inference engines, one a file, behind `negawatt.core.protocols.Runtime`."""

@@ -1,0 +1,89 @@
+"""Read a Hugging Face folder into torch, quietly and without a second copy."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM
+
+from negawatt.core.errors import BrokenWeights, NotAModel
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep progress bars, loader remarks and tracer warnings from the user's terminal."""
+    logging: Any = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The number format the weights of `folder` were saved in; float32 when it does not say.
+
+    Raises:
+        NotAModel: there is no readable `config.json`.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NotAModel(
+            f"{folder} has no readable config.json",
+            fix="give a Hugging Face model folder: config.json and *.safetensors",
+        ) from error
+    name = str(config.get("dtype") or config.get("torch_dtype") or "float32")
+    found = getattr(torch, name.removeprefix("torch."), torch.float32)
+    return found if isinstance(found, torch.dtype) else torch.float32
+
+
+def load(folder: Path, dtype: torch.dtype) -> Any:
+    """The causal language model in `folder`, in `dtype`, ready for inference.
+
+    Weights already stored in `dtype` stay mapped from the file.
+
+    Raises:
+        NotAModel: no model of a known kind is there.
+        BrokenWeights: the weights are truncated or missing.
+    """
+    if not (folder / "config.json").is_file():
+        raise NotAModel(
+            f"{folder} has no config.json",
+            fix="give a Hugging Face model folder: config.json and *.safetensors",
+        )
+    model: Any
+    try:
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BrokenWeights(
+            f"the weights in {folder} cannot be loaded: {error}",
+            fix="download the model again and check its size",
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise BrokenWeights(
+            f"the weights in {folder} are damaged: {error}",
+            fix="download the model again and check its size",
+        ) from error
+    model.eval()
+    model.requires_grad_(requires_grad=False)
+    return model

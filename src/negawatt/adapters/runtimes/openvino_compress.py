@@ -1,0 +1,111 @@
+"""Put quantised weights into a graph, in the shapes the CPU engine multiplies directly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from negawatt.adapters.runtimes.artifact import Place
+from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.core.errors import UsageError
+from negawatt.core.records import Format, QuantisedWeight
+
+_Bytes = npt.NDArray[np.uint8]
+
+
+def replace_weights(
+    graph: ov.Model, places: Mapping[str, Place], weights: Mapping[str, QuantisedWeight]
+) -> dict[str, Place]:
+    """Replace the weights named in `weights`, and return `places` with the new formats.
+
+    Each value of `weights` is read once and let go.
+
+    Raises:
+        UsageError: a name is no layer of the graph, or codes do not fit its shape.
+    """
+    unknown = sorted(set(weights) - set(places))
+    if unknown:
+        raise UsageError(
+            f"the model has no layer called {', '.join(unknown[:3])}",
+            fix=f"name layers as in {next(iter(places))}",
+        )
+    nodes = {op.get_friendly_name(): op for op in graph.get_ops()}
+    after = dict(places)
+    for name in weights:
+        place, weight = places[name], weights[name]
+        _check(name, place, weight)
+        port = nodes[place.node].input(place.port)
+        port.replace_source_output(decompression(weight, name).output(0))
+        after[name] = Place(place.node, place.port, place.rows, place.cols, weight.format.name)
+    graph.validate_nodes_and_infer_types()
+    return after
+
+
+def _check(name: str, place: Place, weight: QuantisedWeight) -> None:
+    groups = place.cols // (weight.format.group or place.cols)
+    found = tuple(weight.codes.shape), tuple(weight.scale.shape), tuple(weight.zero.shape)
+    if not weight.format.fits(place.cols) or found != (
+        (place.rows, place.cols),
+        (place.rows, groups),
+        (place.rows, groups),
+    ):
+        raise UsageError(
+            f"{name} is {place.rows} x {place.cols}, which {weight.format} with codes, scales and "
+            f"zeros of {found} does not fit",
+            fix="quantise this layer's own weights, in a format whose group divides its width",
+        )
+
+
+def decompression(weight: QuantisedWeight, name: str) -> ov.Node:
+    """The graph from codes to float32 weights that the engine fuses into its products.
+
+    Signed codes for symmetric formats, codes and zero points for the others,
+    then one scale a group: the engine keeps the codes and never runs this.
+    """
+    ops = ov.opset13
+    fmt = weight.format
+    codes = np.ascontiguousarray(weight.codes, dtype=np.uint8)
+    rows, cols = codes.shape
+    shape = [rows, cols // fmt.group, fmt.group] if fmt.group else [rows, cols]
+    ends = [*shape[:-1], 1]
+    node = ops.convert(_integers(codes, shape, fmt, name), "f16")
+    if not fmt.symmetric:
+        zero = np.ascontiguousarray(weight.zero, dtype=np.uint8)
+        node = ops.subtract(node, ops.convert(_integers(zero, ends, fmt, f"{name}/zero"), "f16"))
+    scale = np.ascontiguousarray(weight.scale, dtype=np.float16).reshape(ends)
+    node = ops.multiply(node, _constant(ov.Tensor(scale), f"{name}/scale"))
+    if fmt.group:
+        node = ops.reshape(node, ops.constant([rows, cols], ov.Type.i64), special_zero=False)
+    return ops.convert(node, "f32")
+
+
+def _integers(values: _Bytes, shape: list[int], fmt: Format, name: str) -> ov.Node:
+    """A constant of `fmt.bits`-wide integers, signed when the format is symmetric."""
+    if fmt.symmetric:
+        values = values ^ np.uint8(1 << (fmt.bits - 1))  # code - 2**(bits-1), two's complement
+    kind = {
+        (4, True): ov.Type.i4,
+        (4, False): ov.Type.u4,
+        (8, True): ov.Type.i8,
+        (8, False): ov.Type.u8,
+    }[fmt.bits, fmt.symmetric]
+    if fmt.bits == 4:
+        flat = values.reshape(-1) & np.uint8(15)
+        if flat.size % 2:
+            flat = np.append(flat, np.uint8(0))
+        values = flat[0::2] | (flat[1::2] << np.uint8(4))  # the first of a pair in the low half
+    return _constant(ov.Tensor(_as_type(values, kind, shape), shape, kind), name)
+
+
+def _as_type(values: _Bytes, kind: ov.Type, shape: list[int]) -> Any:
+    flat = values.view(np.int8) if kind == ov.Type.i8 else values
+    return flat if kind in {ov.Type.u4, ov.Type.i4} else flat.reshape(shape)
+
+
+def _constant(tensor: ov.Tensor, name: str) -> ov.Node:
+    node = ov.op.Constant(tensor, shared_memory=False)
+    node.set_friendly_name(f"negawatt/{name}/codes")
+    return node

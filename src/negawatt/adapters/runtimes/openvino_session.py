@@ -1,0 +1,108 @@
+"""A compiled OpenVINO graph with its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from negawatt.adapters.runtimes.greedy import greedy
+from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.core.errors import RuntimeUnavailable, UsageError
+from negawatt.core.protocols import RunOptions
+from negawatt.core.records import Array
+
+
+def config(options: RunOptions) -> dict[str, object]:
+    """The engine's settings for `options`."""
+    chosen: dict[str, object] = {
+        "INFERENCE_NUM_THREADS": options.threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Two sessions pinned to the same core would wait for one another.
+        "ENABLE_CPU_PINNING": False,
+        "ENABLE_MMAP": True,
+    }
+    if options.precision == "exact":
+        chosen |= {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "KV_CACHE_PRECISION": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        }
+    return chosen
+
+
+class OpenVinoSession:
+    """A loaded model; see `negawatt.core.protocols.Session`."""
+
+    def __init__(self, core: ov.Core, graph: Path, options: RunOptions, memory_bytes: int) -> None:
+        try:
+            self._model: ov.CompiledModel | None = core.compile_model(graph, "CPU", config(options))
+            self._request: ov.InferRequest | None = self._model.create_infer_request()
+        except RuntimeError as error:
+            raise RuntimeUnavailable(
+                f"OpenVINO cannot load {graph}: {error}", fix="convert the model again"
+            ) from error
+        self._memory_bytes = memory_bytes
+        self._seen = 0  # tokens in the cache
+        self._batch = 0  # 0 until the first call
+
+    def reset(self) -> None:
+        """Forget the cache."""
+        self._live().reset_state()
+        self._seen = self._batch = 0
+
+    def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
+        """Append `tokens` and return logits of the last `keep` positions."""
+        request = self._live()
+        given = np.ascontiguousarray(tokens, dtype=np.int64)
+        if given.ndim != 2 or not given.size or self._batch not in {0, given.shape[0]}:
+            raise UsageError(
+                f"tokens of shape {list(given.shape)} do not continue a batch of {self._batch}",
+                fix="pass [batch, new] with at least one token, or reset first",
+            )
+        batch, new = given.shape
+        first = 0 if keep is None else max(0, new - keep)
+        seen = self._seen + new
+        request.infer(
+            {
+                "tokens": given,
+                "mask": np.ones((batch, seen), dtype=np.int64),
+                "positions": np.tile(np.arange(self._seen, seen, dtype=np.int64), (batch, 1)),
+                "keep": np.arange(first, new, dtype=np.int64),
+                "beam_idx": np.arange(batch, dtype=np.int32),
+            },
+            share_inputs=True,
+            share_outputs=True,
+        )
+        self._seen, self._batch = seen, batch
+        return np.array(request.get_tensor("logits").data, dtype=np.float32)
+
+    def stream(
+        self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
+    ) -> Iterator[int]:
+        """Reset, read `prompt`, and yield greedy tokens."""
+        return greedy(self, prompt, max_new=max_new, stop=stop)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Weights of the artifact as stored, scales and zero points counted. [B]"""
+        return self._memory_bytes
+
+    def close(self) -> None:
+        """Free the engine's memory."""
+        self._request = None
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _live(self) -> ov.InferRequest:
+        if self._request is None:
+            raise UsageError("this session is closed", fix="open the artifact again")
+        return self._request
