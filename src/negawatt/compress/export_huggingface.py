@@ -1,0 +1,260 @@
+"""The chosen variant as a Hugging Face folder that other tools load.
+
+The folder is a plain one: safetensors, `config.json` with a
+`quantization_config` in the `compressed-tensors` format, the source's
+tokenizer files, a model card and `negawatt.json`, which records what was
+chosen, what was stored and every note about the difference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from negawatt.compress.export_huggingface_anatomy import Anatomy
+from negawatt.compress.export_huggingface_card import model_card, source_licence
+from negawatt.compress.export_huggingface_files import (
+    RECORD,
+    ShardWriter,
+    SourceWeights,
+    arriving,
+    copy_company,
+    read_json,
+    write_json,
+)
+from negawatt.compress.export_huggingface_layout import (
+    Reader,
+    StoredLayer,
+    lay_out,
+    library,
+    quantization_config,
+    vllm_obstacles,
+)
+from negawatt.core.errors import BrokenWeights, UsageError
+from negawatt.core.protocols import Precision
+from negawatt.core.records import Array, Format, QuantisedWeight
+
+
+def export(
+    model: Path,
+    weights: Mapping[str, QuantisedWeight],
+    out: Path,
+    *,
+    card: Mapping[str, str],
+    reader: Reader = "transformers",
+) -> Path:
+    """Write `model` with the layers in `weights` quantised, as a Hugging Face folder.
+
+    Linear layers and the head are packed at their bits; layers absent from
+    `weights` keep the source's own values. A quantised embedding is stored
+    dense, because no common reader takes a packed one for certain, and a head
+    that shared its matrix is written apart once the two differ. `notes(out)`
+    returns every such departure in words, and the model card shows them.
+
+    The folder appears whole or not at all; the source is only read.
+
+    Args:
+        model: Folder with `config.json` and safetensors weights.
+        weights: Chosen weights by `Layer.name`; may be lazy, each value is read once.
+        out: New or empty folder, or an earlier export, which is replaced.
+        card: What to tell in `README.md`, label to text. `name`, `source` and
+            `licence` have their own places; the rest becomes a table.
+        reader: Whose loader decides where they disagree: for `transformers`
+            zero points are folded into one more bit (same values), for `vllm`
+            they are packed as such.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UsageError: a name or shape in `weights` is not the model's.
+        NotAModel, BrokenWeights, UnsupportedArchitecture: `model` cannot be used.
+        OutputError: `out` is taken, full or not writable.
+        RuntimeUnavailable: `compressed-tensors` is not installed.
+    """
+    version = str(library("version").__version__)  # fail before any work is done
+    anatomy = Anatomy.read(model)
+    source = SourceWeights(model)
+    anatomy.check_names(weights, source)
+    with arriving(out) as folder:
+        copy_company(model, folder)
+        writer = ShardWriter(folder, source.size)
+        stored = _write_weights(source, weights, anatomy, writer, reader)
+        config = _config(anatomy, stored)
+        remarks = _remarks(anatomy, stored, reader)
+        write_json(folder / "config.json", config)
+        text = model_card(
+            {"licence": source_licence(model), **card},
+            formats={name: layer.stored for name, layer in stored.items()},
+            notes=remarks,
+            sizes=(source.size, writer.size),
+            compressed_tensors=version,
+        )
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        write_json(folder / RECORD, _record(stored, remarks))
+    return out
+
+
+def notes(out: Path) -> tuple[str, ...]:
+    """Where an exported folder departs from what was chosen, and who cannot load it, in words.
+
+    Raises:
+        BrokenWeights: `out` is no folder that `export` wrote.
+    """
+    return tuple(read_json(out / RECORD)["notes"])
+
+
+def reload_check(out: Path, tokens: Array, *, precision: Precision = "exact") -> Array:
+    """Load an exported folder as any transformers user would, and return its logits.
+
+    Args:
+        out: A folder that `export` wrote.
+        tokens: int64, [1, n].
+        precision: "exact" computes in float32, "fast" in the type the folder states.
+
+    Returns:
+        float32, [1, n, vocabulary].
+
+    Raises:
+        BrokenWeights: transformers refuses the folder, or would fill in missing weights.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    library("version")  # named with its fix when missing
+    load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
+    # Both libraries draw progress bars on stderr, across the caller's own display.
+    with contextlib.redirect_stderr(io.StringIO()), torch.inference_mode():
+        try:
+            model, loaded = load(
+                out,
+                dtype=torch.float32 if precision == "exact" else "auto",
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
+            raise BrokenWeights(
+                f"transformers does not load {out}: {error}",
+                fix="export again with reader='transformers', or load it with the other reader",
+            ) from error
+        wrong = {key: sorted(map(str, names)) for key, names in loaded.items() if names}
+        if wrong:
+            raise BrokenWeights(
+                f"transformers loads {out} only in part: {wrong}",
+                fix="export the model again; the folder and its config.json do not agree",
+            )
+        logits = model.eval()(torch.tensor(np.array(tokens))).logits
+        values: Array = logits.float().numpy()
+    return values
+
+
+def _write_weights(
+    source: SourceWeights,
+    weights: Mapping[str, QuantisedWeight],
+    anatomy: Anatomy,
+    writer: ShardWriter,
+    reader: Reader,
+) -> dict[str, StoredLayer]:
+    """Stream every tensor, quantised or as it was; returns how each chosen layer lies."""
+    stored: dict[str, StoredLayer] = {}
+    for key, place in _pairs(source, anatomy, apart=anatomy.parts_ways(weights)):
+        name = key.removesuffix(".weight")
+        if name == key or name not in weights:
+            writer.add(key, source.read(place))
+            continue
+        weight = weights[name]
+        _check_shape(name, weight, source.shape(place))
+        dense = source.dtype(place)
+        layer = lay_out(weight, kind=anatomy.kind(name), dense=dense, reader=reader)
+        for part, tensor in layer.tensors.items():
+            writer.add(f"{name}.{part}", tensor)
+        # What was packed is on its way to disk; only its description is kept.
+        stored[name] = StoredLayer(layer.chosen, layer.stored, {})
+    writer.finish()
+    return stored
+
+
+def _pairs(source: SourceWeights, anatomy: Anatomy, *, apart: bool) -> Iterator[tuple[str, str]]:
+    """Tensors to write, each with the source tensor it comes from."""
+    yield from ((key, key) for key in source)
+    head = f"{anatomy.head}.weight"
+    if apart and head not in source:
+        yield head, f"{anatomy.embedding}.weight"
+
+
+def _check_shape(name: str, weight: QuantisedWeight, shape: tuple[int, ...]) -> None:
+    rows, cols = shape
+    groups = cols // (weight.format.group or cols)
+    fits = weight.format.fits(cols) and tuple(weight.codes.shape) == shape
+    if not fits or tuple(weight.scale.shape) != (rows, groups):
+        raise UsageError(
+            f"{name} is {list(shape)}, but its {weight.format} codes are"
+            f" {list(weight.codes.shape)} with scales {list(weight.scale.shape)}",
+            fix="quantise the layers of this very model, in a format that fits their rows",
+        )
+
+
+def _config(anatomy: Anatomy, stored: Mapping[str, StoredLayer]) -> dict[str, Any]:
+    """The source's `config.json` with what has changed."""
+    packed = {name: layer.stored for name, layer in stored.items() if layer.stored.bits != 16}
+    ignore = [name for name in anatomy.linear if name not in packed]
+    config = dict(anatomy.config)
+    if anatomy.parts_ways(stored):
+        config["tie_word_embeddings"] = False
+        if isinstance(config.get("text_config"), dict):
+            config["text_config"] = {**config["text_config"], "tie_word_embeddings": False}
+    entry = quantization_config(packed, ignore)
+    if entry is not None:
+        config["quantization_config"] = entry
+    return config
+
+
+def _remarks(anatomy: Anatomy, stored: Mapping[str, StoredLayer], reader: Reader) -> list[str]:
+    """Every difference between what was chosen and what lies on the disk, in words."""
+    remarks = []
+    for name, layer in stored.items():
+        if layer.stored.bits == 16:
+            why = (
+                "common loaders take no packed embedding"
+                if name in anatomy.embeddings
+                else "transformers loads no packed zero points"
+            )
+            remarks.append(
+                f"{name} was chosen as {layer.chosen} and is stored dense, with the values of"
+                f" {layer.chosen} rounded to the source's own type: {why}"
+            )
+    folded: dict[tuple[Format, Format], int] = {}
+    for layer in stored.values():
+        if layer.stored.bits != 16 and layer.stored != layer.chosen:
+            pair = (layer.chosen, layer.stored)
+            folded[pair] = folded.get(pair, 0) + 1
+    remarks += [
+        f"{count} layers chosen as {chosen} are stored as {kept}: the same values at one more"
+        " bit per weight, because transformers loads no packed zero points"
+        for (chosen, kept), count in folded.items()
+    ]
+    if anatomy.parts_ways(stored):
+        remarks.append(
+            f"{anatomy.head} and {anatomy.embedding} shared one matrix in the source; here they"
+            " differ, so both are stored (tie_word_embeddings is false)"
+        )
+    packed = {name: layer.stored for name, layer in stored.items() if layer.stored.bits != 16}
+    if reader == "vllm" and any(not fmt.symmetric for fmt in packed.values()):
+        remarks.append("written for vLLM: transformers refuses its packed zero points")
+    return remarks + vllm_obstacles(packed, anatomy.linear)
+
+
+def _record(stored: Mapping[str, StoredLayer], remarks: list[str]) -> dict[str, object]:
+    return {
+        "version": 1,
+        "layers": {
+            name: {"chosen": layer.chosen.name, "stored": layer.stored.name}
+            for name, layer in stored.items()
+        },
+        "notes": remarks,
+    }

@@ -1,0 +1,145 @@
+"""The model card of an exported folder, in plain words."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from negawatt.core.records import Format
+
+# Labels of `card` that have a place of their own.
+_PLACED = ("name", "source", "licence")
+
+_TEMPLATE = """\
+---
+library_name: transformers
+pipeline_tag: text-generation
+{front}tags:
+- compressed-tensors
+- negawatt
+---
+
+# {name}
+
+A language model whose weights were made smaller by negawatt, so that the same work takes fewer joules. Each weight matrix has the number of bits that a search
+gave it: few where the model does not notice, more where it does.
+
+- **Made from:** {source}
+- **Licence:** {licence}
+- **Size of the weights:** {after} here, {before} in the source
+
+## Load it
+
+Needs `transformers`, `torch` and `compressed-tensors` (written with version {version}).
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+tokens = tokenizer("Energy is", return_tensors="pt")
+print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))
+```
+
+transformers unpacks the weights at the first step and then computes at 16 bits: it gives this
+model's words, not its savings. The savings come from an engine that multiplies packed weights.
+Do not pass `dequantize=True`: it reads every layer as if it had the first layer's format.
+
+## How it was made
+
+Weights only: activations stay at 16 bits. Layers that are not listed kept the source's values.
+
+| Stored as | Layers |
+| --- | --- |
+{formats}
+{facts}
+## What to know before using it
+
+{notes}
+"""
+
+
+def model_card(
+    card: Mapping[str, str],
+    *,
+    formats: Mapping[str, Format],
+    notes: Sequence[str],
+    sizes: tuple[int, int],
+    compressed_tensors: str,
+) -> str:
+    """The text of `README.md`.
+
+    Args:
+        card: Label to text; see `export`.
+        formats: Layer name to format on disk.
+        notes: Departures and limits, one sentence each.
+        sizes: Weights of the source and of this folder. [B]
+        compressed_tensors: Version of the library that packed them.
+    """
+    licence = card.get("licence", "").strip()
+    counts = Counter(fmt.name for fmt in formats.values())
+    rows = [f"| `{name}` | {count} |" for name, count in sorted(counts.items())]
+    facts = [(label, text) for label, text in card.items() if label not in _PLACED]
+    return _TEMPLATE.format(
+        front=f"license: {licence}\n" if _is_identifier(licence) else "",
+        name=_line(card.get("name", "A smaller language model")),
+        source=_line(card.get("source", "not stated")),
+        licence=_line(licence) or "not stated by the source; ask its authors before passing it on",
+        before=_megabytes(sizes[0]),
+        after=_megabytes(sizes[1]),
+        version=compressed_tensors,
+        formats="\n".join(rows) or "| nothing was quantised | 0 |",
+        facts=_table(facts),
+        notes="\n".join(f"- {_line(note)}." for note in notes) or "- Nothing was left out.",
+    )
+
+
+def source_licence(model: Path) -> str:
+    """The licence that the source's own card names in its front matter; empty when it names none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     text = "---\\nlicense: apache-2.0\\n---\\n# A model"
+    ...     _ = (Path(folder) / "README.md").write_text(text)
+    ...     source_licence(Path(folder))
+    'apache-2.0'
+    """
+    try:
+        text = (model / "README.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    front = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    found = re.search(r"^license:\s*(\S.*?)\s*$", front[1], re.MULTILINE) if front else None
+    return found[1].strip("'\"") if found else ""
+
+
+def _is_identifier(licence: str) -> bool:
+    """True for the short lower-case names that model hubs list (`apache-2.0`)."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence) is not None
+
+
+def _table(facts: Sequence[tuple[str, str]]) -> str:
+    if not facts:
+        return ""
+    rows = "\n".join(f"| {_cell(label)} | {_cell(text)} |" for label, text in facts)
+    return f"\n| Fact | Value |\n| --- | --- |\n{rows}\n"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(text: str) -> str:
+    return _line(text).replace("|", "\\|")
+
+
+def _megabytes(size: int) -> str:
+    """Bytes as people read them.
+
+    >>> _megabytes(269_060_000)
+    '269.1 MB'
+    """
+    return f"{size / 1e6:.1f} MB"
