@@ -6,43 +6,46 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from negawatt.core.errors import LedgerError
 
-_WORDS = {
-    sqlite3.SQLITE_FULL: (
-        "the disk is full",
-        "free some space and run again; every earlier entry is safe",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        "the disk refused to read or write",
-        "check the disk and its quota, then run `negawatt ledger verify`",
-    ),
-    sqlite3.SQLITE_READONLY: (
-        "it is read-only",
-        "give yourself write permission, or name another file with NEGAWATT_LEDGER",
-    ),
-    sqlite3.SQLITE_PERM: (
-        "there is no permission",
-        "give yourself permission, or name another file with NEGAWATT_LEDGER",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "the file cannot be opened",
-        "check that its folder lets you write, or name another file with NEGAWATT_LEDGER",
-    ),
-    sqlite3.SQLITE_NOTADB: (
-        "this is not a ledger",
-        "name a ledger, or remove the file if it is of no use",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        "the file is damaged",
-        "restore it from a backup; `sqlite3 FILE .recover` may save its entries",
-    ),
-    sqlite3.SQLITE_BUSY: (
-        "another program has held it for too long",
-        "close what writes to it (`fuser FILE` names it), then run again",
-    ),
-}
+_WORDS = MappingProxyType(
+    {
+        sqlite3.SQLITE_FULL: (
+            "the disk is full",
+            "free some space and run again; every earlier entry is safe",
+        ),
+        sqlite3.SQLITE_IOERR: (
+            "the disk refused to read or write",
+            "check the disk and its quota, then run `negawatt ledger verify`",
+        ),
+        sqlite3.SQLITE_READONLY: (
+            "it is read-only",
+            "give yourself write permission, or name another file with NEGAWATT_LEDGER",
+        ),
+        sqlite3.SQLITE_PERM: (
+            "there is no permission",
+            "give yourself permission, or name another file with NEGAWATT_LEDGER",
+        ),
+        sqlite3.SQLITE_CANTOPEN: (
+            "the file cannot be opened",
+            "check that its folder lets you write, or name another file with NEGAWATT_LEDGER",
+        ),
+        sqlite3.SQLITE_NOTADB: (
+            "this is not a ledger",
+            "name a ledger, or remove the file if it is of no use",
+        ),
+        sqlite3.SQLITE_CORRUPT: (
+            "the file is damaged",
+            "restore it from a backup; `sqlite3 FILE .recover` may save its entries",
+        ),
+        sqlite3.SQLITE_BUSY: (
+            "another program has held it for too long",
+            "close what writes to it (`fuser FILE` names it), then run again",
+        ),
+    }
+)
 
 
 @contextmanager
