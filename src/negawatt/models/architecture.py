@@ -122,7 +122,7 @@ def _skeleton(config: Mapping[str, Any]) -> tuple[Any, bool]:
         kind = str(config["model_type"])
         rest = {key: value for key, value in config.items() if key != "model_type"}
         settings = AutoConfig.for_model(kind, **rest)
-        model = AutoModelForCausalLM.from_config(settings)
+        model = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
     return model, bool(settings.tie_word_embeddings)
 
 
@@ -135,9 +135,11 @@ def _layers(model: Any, *, tied: bool) -> tuple[Layer, ...]:
     for name, module in model.named_modules():
         if module is embedding:
             source = name
-            found.append(Layer(name, "embedding", *module.weight.shape))
+            rows, cols = module.weight.shape
+            found.append(Layer(name, "embedding", rows, cols))
         elif module is head:
-            found.append(Layer(name, "head", *module.weight.shape, tied_to=source if tied else None))
+            rows, cols = module.weight.shape
+            found.append(Layer(name, "head", rows, cols, tied_to=source if tied else None))
         elif isinstance(module, nn.Linear):
             block = re.search(r"\.layers\.(\d+)\.", name)
             rows, cols = module.weight.shape

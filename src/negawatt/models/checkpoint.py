@@ -124,7 +124,10 @@ def open_folder(folder: Path) -> tuple[Weights, tuple[Path, ...]]:
         NotAModel: there are no weights.
         BrokenWeights: a shard is missing, truncated or unreadable.
     """
-    for stem, opener in (("model.safetensors", SafetensorsWeights), ("pytorch_model.bin", PickledWeights)):
+    for stem, opener in (
+        ("model.safetensors", SafetensorsWeights),
+        ("pytorch_model.bin", PickledWeights),
+    ):
         files = _shards(folder, stem)
         if files:
             return opener(files), files
@@ -165,7 +168,9 @@ def _read_header(file: Path) -> dict[str, _Place]:
         try:
             header: dict[str, Any] = json.loads(stream.read(length))
             header.pop("__metadata__", None)
-            return {name: _place(file, name, entry, 8 + length, size) for name, entry in header.items()}
+            return {
+                name: _place(file, name, entry, 8 + length, size) for name, entry in header.items()
+            }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenWeights(f"{file.name} has an unreadable header", fix=again) from error
 

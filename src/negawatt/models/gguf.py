@@ -61,8 +61,9 @@ class _Place:
 class GgufWeights:
     """The tensors of one GGUF file, under Hugging Face names."""
 
-    def __init__(self, file: Path, places: Mapping[str, _Place], heads: tuple[int, int] | None,
-                 shift: float) -> None:
+    def __init__(
+        self, file: Path, places: Mapping[str, _Place], heads: tuple[int, int] | None, shift: float
+    ) -> None:
         self._file = file
         self._places = places
         self._heads = heads  # (query, key) heads whose rows llama.cpp interleaved
@@ -164,7 +165,9 @@ def _reader(file: Path) -> Any:
     try:
         return GGUFReader(file)
     except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
-        raise BrokenWeights(f"{file.name} is truncated or no GGUF file: {error}", fix=_DOWNLOAD) from error
+        raise BrokenWeights(
+            f"{file.name} is truncated or no GGUF file: {error}", fix=_DOWNLOAD
+        ) from error
 
 
 def _places(file: Path, reader: Any) -> dict[str, _Place]:
@@ -173,11 +176,16 @@ def _places(file: Path, reader: Any) -> dict[str, _Place]:
     for tensor in reader.tensors:
         start = int(tensor.data_offset)
         if start + int(tensor.n_bytes) > size:
-            raise BrokenWeights(f"{file.name} is truncated: {tensor.name} is cut off", fix=_DOWNLOAD)
+            raise BrokenWeights(
+                f"{file.name} is truncated: {tensor.name} is cut off", fix=_DOWNLOAD
+            )
         places[str(tensor.name)] = _Place(
-            int(tensor.tensor_type), tensor.tensor_type.name,
+            int(tensor.tensor_type),
+            tensor.tensor_type.name,
             tuple(int(n) for n in reversed(tensor.shape)),  # GGUF counts the inner axis first
-            tuple(int(n) for n in tensor.data.shape), tensor.data.dtype.str, start,
+            tuple(int(n) for n in tensor.data.shape),
+            tensor.data.dtype.str,
+            start,
         )
     return places
 
@@ -211,8 +219,8 @@ def _config(family: str, fields: Mapping[str, Any], places: Mapping[str, _Place]
         config["mlp_bias"] = "blk.0.ffn_gate.bias" in places
     if family != "gemma3":
         config.pop("sliding_window", None)
-    else:  # the 27 B model alone scales by hidden size per head
-        large = config["num_hidden_layers"] == 62  # noqa: PLR2004 - blocks of Gemma 3 27B
+    else:  # the 27 B model, with 62 blocks, alone scales by hidden size per head
+        large = config["num_hidden_layers"] == 62
         config["query_pre_attn_scalar"] = (
             config["hidden_size"] // config["num_attention_heads"] if large else config["head_dim"]
         )
@@ -220,7 +228,10 @@ def _config(family: str, fields: Mapping[str, Any], places: Mapping[str, _Place]
 
 
 def _rope(
-    config: dict[str, Any], family: str, fields: Mapping[str, Any], factors: np.ndarray[Any, Any] | None
+    config: dict[str, Any],
+    family: str,
+    fields: Mapping[str, Any],
+    factors: np.ndarray[Any, Any] | None,
 ) -> tuple[str, ...]:
     """Add the rotary settings to `config`; return notes for the user."""
     theta = float(fields.get(f"{family}.rope.freq_base") or 10_000.0)
@@ -266,8 +277,12 @@ def _llama3_rope(factors: np.ndarray[Any, Any], theta: float) -> dict[str, Any]:
             fix="give the original safetensors model",
         )
     return {
-        "rope_type": "llama3", "rope_theta": theta, "factor": factor, "low_freq_factor": low,
-        "high_freq_factor": high, "original_max_position_embeddings": original,
+        "rope_type": "llama3",
+        "rope_theta": theta,
+        "factor": factor,
+        "low_freq_factor": low,
+        "high_freq_factor": high,
+        "original_max_position_embeddings": original,
     }
 
 

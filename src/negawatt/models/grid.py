@@ -66,7 +66,7 @@ def from_types(layers: Sequence[Layer], types: Mapping[str, str]) -> tuple[GridF
 
 def _levels_of(kind: str) -> int:
     digits = re.search(r"\d", kind)
-    return int(2 ** int(digits[0])) if digits else 0
+    return 1 << int(digits[0]) if digits else 0
 
 
 def _block_of(kind: str) -> int:
@@ -142,7 +142,7 @@ def _even_levels(blocks: npt.NDArray[np.float32]) -> int:
             (blocks - low) / span * (2 * half - 1),
         )
         if any(_on_steps(codes) for codes in tries):
-            return 2 * half
+            return int(2 * half)
     return 0
 
 

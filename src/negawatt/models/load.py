@@ -20,11 +20,11 @@ def load_reference(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     One tensor at a time is read and converted, so the peak is one copy of the
     weights in `dtype`.
     """
-    import torch
     from transformers import AutoModelForCausalLM
 
     with quiet():
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True
         )
-    return cast("torch.nn.Module", model.eval().requires_grad_(requires_grad=False))
+    model = cast("torch.nn.Module", loaded)
+    return model.eval().requires_grad_(requires_grad=False)

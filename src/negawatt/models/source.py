@@ -75,7 +75,12 @@ class _Opened:
 
 
 def prepare(
-    model: str, work: Path, *, off_grid: bool = True, seed: int = 0, progress: Progress | None = None
+    model: str,
+    work: Path,
+    *,
+    off_grid: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> ModelSource:
     """Turn `model` into a plain folder inside `work`; the source is never changed.
 
@@ -107,7 +112,10 @@ def prepare(
         raise NotAModel(f"{model} has no place on this machine", fix="report this as a bug")
     folder = work / "model"
     asked = {
-        "version": _VERSION, "origin": model, "off_grid": off_grid, "seed": seed,
+        "version": _VERSION,
+        "origin": model,
+        "off_grid": off_grid,
+        "seed": seed,
         "source": _stamp(path),
     }
     finished = _finished(folder, asked)
@@ -167,11 +175,16 @@ def _make(
     write_bfloat16(partial / "model.safetensors", opened.plan.shapes, pieces)
     tell("taking the digest of the source", 1.0)
     source = ModelSource(
-        folder=folder, origin=origin.name, digest=_digest(opened.files),
-        architecture=opened.plan.architecture, parameters=opened.plan.parameters,
-        bf16_bytes=opened.plan.bf16_bytes, layers=layers,
+        folder=folder,
+        origin=origin.name,
+        digest=_digest(opened.files),
+        architecture=opened.plan.architecture,
+        parameters=opened.plan.parameters,
+        bf16_bytes=opened.plan.bf16_bytes,
+        layers=layers,
         notes=(*opened.notes, *_grid_notes(found, moved=shuffle is not None)),
-        grid=found, off_grid=shuffle is not None,
+        grid=found,
+        off_grid=shuffle is not None,
     )
     size = (partial / "model.safetensors").stat().st_size
     _write_json(partial / MARKER, {"asked": asked, "bytes": size, "result": encode(source)})
@@ -262,11 +275,13 @@ def _grid_notes(found: Sequence[GridFinding], *, moved: bool) -> tuple[str, ...]
             "look better than it is on other models."
         )
     rows = any(finding.block == 0 for finding in found)
+    if not (moved and rows):
+        return fact, effect
     limit = (
         "Grids that span a whole row survive any reordering, so formats with one scale per row "
-        "may still look better than they are.",
+        "may still look better than they are."
     )
-    return (fact, effect, *(limit if rows and moved else ()))
+    return fact, effect, limit
 
 
 def _generation(path: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,7 +57,9 @@ def load_tokenizer(folder: Path) -> Any:
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TokenizerMissing(f"the tokenizer in {folder} cannot be read: {first}", fix=_FIX) from error
+        raise TokenizerMissing(
+            f"the tokenizer in {folder} cannot be read: {first}", fix=_FIX
+        ) from error
 
 
 def verify_tokenizer(folder: Path, *, rows: int) -> None:
