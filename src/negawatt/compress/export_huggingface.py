@@ -38,6 +38,7 @@ from negawatt.compress.export_huggingface_layout import (
 from negawatt.core.errors import BrokenWeights, UsageError
 from negawatt.core.protocols import Precision
 from negawatt.core.records import Array, Format, QuantisedWeight
+from negawatt.models.quiet import quiet
 
 
 def export(
@@ -128,8 +129,8 @@ def reload_check(out: Path, tokens: Array, *, precision: Precision = "exact") ->
 
     library("version")  # named with its fix when missing
     load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
-    # Both libraries draw progress bars on stderr, across the caller's own display.
-    with contextlib.redirect_stderr(io.StringIO()), torch.inference_mode():
+    # compressed-tensors draws its own progress bars, across the caller's display.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), torch.inference_mode():
         try:
             model, loaded = load(
                 out,

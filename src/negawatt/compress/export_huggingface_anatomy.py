@@ -17,6 +17,7 @@ from negawatt.core.errors import (
     UsageError,
 )
 from negawatt.core.records import LayerKind, QuantisedWeight
+from negawatt.models.quiet import quiet
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Anatomy:
             )
         build: Callable[..., Any] = AutoModelForCausalLM.from_config
         try:
-            with torch.device("meta"):
+            with quiet(), torch.device("meta"):
                 parsed = AutoConfig.from_pretrained(folder, local_files_only=True)
                 model = build(parsed)
         except (KeyError, ValueError, OSError, RuntimeError, ImportError) as error:
@@ -95,8 +96,9 @@ class Anatomy:
             shared = self.tied and name == self.head
             if f"{name}.weight" not in source and not shared:
                 raise BrokenWeights(
-                    f"the weights of {name} are missing from the source",
-                    fix="download or save the model again",
+                    f"the source holds no tensor {name}.weight",
+                    fix="download the model again; if it is whole, its family stores weights"
+                    " under other names and cannot be exported yet",
                 )
 
     def parts_ways(self, changed: Mapping[str, object]) -> bool:

@@ -26,7 +26,7 @@ _INDEX = "model.safetensors.index.json"
 _COPIED = {".json", ".txt", ".model", ".jinja", ".tiktoken"}  # tokenizer and generation settings
 _LEGAL = ("license", "licence", "notice", "copying")
 _SHARES = 16  # a shard holds at most this part of the source, so memory stays low
-_LEAST_SHARD = 32 * 2**20  # [B]
+_LEAST_SHARD = 64 * 2**20  # [B]
 
 
 class SourceWeights:
@@ -98,7 +98,8 @@ def _opened(path: Path) -> Iterator[Any]:
 class ShardWriter:
     """Collects tensors and writes a file whenever enough have come together.
 
-    Memory held is one shard: a sixteenth of the source, or its largest tensor.
+    Memory held is one shard: 64 MiB, a sixteenth of the source or its largest tensor,
+    whichever is most.
     """
 
     def __init__(self, folder: Path, source_bytes: int) -> None:
@@ -135,6 +136,7 @@ class ShardWriter:
 
     def _flush(self) -> None:
         save_file(self._pending, self._part(len(self._shards)), metadata={"format": "pt"})
+        self._part(len(self._shards)).chmod(0o644)  # safetensors leaves it to its owner alone
         self._shards.append(list(self._pending))
         self._pending = {}
         self._pending_bytes = 0

@@ -33,6 +33,8 @@ Reader = Literal["transformers", "vllm"]
 
 PACKED_BITS = range(2, 9)  # what the format packs
 
+_PACKED_ROWS = 4096  # at a time: packing works in 32-bit copies of the codes
+
 # Layers that vLLM multiplies as one matrix, which then has one format.
 _JOINED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
@@ -97,19 +99,25 @@ def _writable(weight: QuantisedWeight) -> QuantisedWeight:
 def _pack(weight: QuantisedWeight, stored: Format) -> dict[str, Tensor]:
     """Codes and zero points as signed numbers of `stored.bits`, in 32-bit words."""
     pack = library("compressors.pack_quantized.helpers").pack_to_int32
-    codes = torch.as_tensor(weight.codes).to(torch.int16)
-    scale = torch.as_tensor(weight.scale)
+    rows, cols = weight.codes.shape
     zero = torch.as_tensor(weight.zero).to(torch.int16)
-    rows, cols = codes.shape
-    tensors = {"weight_scale": scale, "weight_shape": torch.tensor([rows, cols])}
-    if stored.symmetric:  # its zero point is 0, so it is taken out of the codes
-        signed = (codes.reshape(rows, zero.shape[1], -1) - zero[..., None]).reshape(rows, cols)
-    else:
-        half = 1 << (stored.bits - 1)
-        signed = codes - half
-        packed_zero = pack((zero - half).to(torch.int8), stored.bits, packed_dim=0)
-        tensors["weight_zero_point"] = packed_zero
-    tensors["weight_packed"] = pack(signed.to(torch.int8), stored.bits)
+    half = 1 << (stored.bits - 1)
+    # A symmetric reader adds nothing back, so the zero point comes out of the codes.
+    offset = zero if stored.symmetric else torch.full_like(zero, half)
+    words = []
+    for start in range(0, rows, _PACKED_ROWS):
+        part = slice(start, start + _PACKED_ROWS)
+        codes = torch.as_tensor(weight.codes[part]).to(torch.int16)
+        signed = codes.reshape(*offset[part].shape, -1) - offset[part, :, None]
+        words.append(pack(signed.reshape(-1, cols).to(torch.int8), stored.bits))
+    tensors = {
+        "weight_packed": torch.cat(words),
+        "weight_scale": torch.as_tensor(weight.scale),
+        "weight_shape": torch.tensor([rows, cols]),
+    }
+    if not stored.symmetric:
+        signed_zero = (zero - half).to(torch.int8)
+        tensors["weight_zero_point"] = pack(signed_zero, stored.bits, packed_dim=0)
     return tensors
 
 

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from negawatt.compress import export_huggingface_layout as layout
 from negawatt.compress.export_huggingface import export, notes, reload_check
 from negawatt.compress.export_huggingface_files import ShardWriter, SourceWeights
 from negawatt.compress.export_huggingface_layout import lay_out, library
@@ -286,6 +287,7 @@ def test_the_source_is_only_read_and_its_company_comes_along(tied: Path, tmp_pat
     out = export(tied, quantise(tied, {"lm_head": "int4-g32-sym"}), tmp_path / "out", card=CARD)
 
     assert digest(tied) == before
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in out.iterdir())
     assert {path.name for path in out.iterdir()} == {
         "LICENSE", "README.md", "config.json", "generation_config.json", "model.safetensors",
         "negawatt.json", "tokenizer_config.json",
@@ -320,9 +322,7 @@ def test_weights_of_another_shape_are_refused_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lazy_weights_are_read_once_and_in_no_more_than_one_copy(
-    untied: Path, tmp_path: Path
-) -> None:
+def test_lazy_weights_are_read_once(untied: Path, tmp_path: Path) -> None:
     class Lazy(Mapping[str, QuantisedWeight]):
         def __init__(self, ready: dict[str, QuantisedWeight]) -> None:
             self.ready, self.reads = ready, []
@@ -437,6 +437,18 @@ def test_the_card_says_where_it_is_from_and_under_which_licence(
     assert text.startswith("---\nlibrary_name: transformers\n")
     assert "\nlicense: mit\n" in text
     assert "**Licence:** mit" in text
+
+
+def test_long_matrices_are_packed_in_parts_that_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = round_to_nearest(torch.randn(100, 64), Format(4, 32, symmetric=False))
+    how = {"kind": "linear", "dense": torch.bfloat16, "reader": "vllm"}
+    whole = lay_out(weight, **how).tensors
+    monkeypatch.setattr(layout, "_PACKED_ROWS", 7)
+
+    parts = lay_out(weight, **how).tensors
+
+    assert parts.keys() == whole.keys()
+    assert all(torch.equal(parts[key], whole[key]) for key in whole)
 
 
 def test_many_shards_hold_what_one_file_would(untied: Path, tmp_path: Path) -> None:
