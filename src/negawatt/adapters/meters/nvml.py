@@ -1,0 +1,158 @@
+"""NVIDIA GPUs, through NVML (package `nvidia-ml-py`).
+
+Boards since Volta count energy; older ones report power alone, which is then sampled while a
+window is open. Both are the whole board: chip, memory and voltage regulators.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import Any
+
+from negawatt.core.errors import MeterUnavailable
+from negawatt.core.quantities import Joules, Watts
+
+_J_PER_MJ = 1e-3  # NVML counts millijoules
+_W_PER_MW = 1e-3  # and milliwatts
+
+
+#: The `pynvml` module, which publishes no types. Used of it: `NVMLError`, `nvmlInit`,
+#: `nvmlDeviceGetCount`, `nvmlDeviceGetHandleByIndex`, `nvmlDeviceGetTotalEnergyConsumption`,
+#: `nvmlDeviceGetPowerUsage` and `nvmlDeviceGetEnforcedPowerLimit`.
+Nvml = Any
+
+
+def _failed(index: int, error: Exception) -> MeterUnavailable:
+    return MeterUnavailable(
+        f"GPU {index} did not answer: {error}",
+        fix="see what `nvidia-smi` says; a GPU that fell off the bus needs a restart",
+    )
+
+
+class NvmlCounter:
+    """The energy counter of one GPU."""
+
+    def __init__(self, nvml: Nvml, index: int, handle: object) -> None:
+        self._nvml, self._index, self._handle = nvml, index, handle
+        self._lock = threading.Lock()
+        self._last_mj: int | None = None
+
+    @property
+    def name(self) -> str:
+        """`nvml:` and the GPU's index in NVML's order, which is that of the PCI bus."""
+        return f"nvml:{self._index}"
+
+    @property
+    def boundary(self) -> str:
+        """`gpu:` and the same index."""
+        return f"gpu:{self._index}"
+
+    def energy(self) -> Joules:
+        """Energy of the board since the driver was loaded.
+
+        Raises:
+            MeterUnavailable: the GPU does not answer, or the driver was reloaded in between.
+        """
+        with self._lock:
+            try:
+                now_mj = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+            except self._nvml.NVMLError as error:
+                raise _failed(self._index, error) from error
+            before_mj, self._last_mj = self._last_mj, now_mj
+        if before_mj is not None and now_mj < before_mj:
+            raise MeterUnavailable(
+                f"the energy counter of GPU {self._index} went from {before_mj} to {now_mj} mJ: "
+                f"the driver was reloaded",
+                fix="measure again; the energy of this window is unknown",
+            )
+        return Joules(now_mj * _J_PER_MJ)
+
+
+class NvmlGauge:
+    """The power reading of one GPU that has no energy counter."""
+
+    def __init__(self, nvml: Nvml, index: int, handle: object) -> None:
+        self._nvml, self._index, self._handle = nvml, index, handle
+
+    @property
+    def name(self) -> str:
+        """`nvml:` and the GPU's index."""
+        return f"nvml:{self._index}"
+
+    @property
+    def boundary(self) -> str:
+        """`gpu:` and the same index."""
+        return f"gpu:{self._index}"
+
+    @property
+    def limit(self) -> Watts:
+        """The power limit that is in force."""
+        return self._watts(self._nvml.nvmlDeviceGetEnforcedPowerLimit)
+
+    def power(self) -> Watts:
+        """Power of the board now; newer boards average it over a second."""
+        return self._watts(self._nvml.nvmlDeviceGetPowerUsage)
+
+    def _watts(self, read: Any) -> Watts:
+        try:
+            return Watts(read(self._handle) * _W_PER_MW)
+        except self._nvml.NVMLError as error:
+            raise _failed(self._index, error) from error
+
+
+def _library() -> Nvml:
+    try:
+        return importlib.import_module("pynvml")
+    except ImportError as error:
+        raise MeterUnavailable(
+            "NVIDIA GPUs are read through nvidia-ml-py, which is not installed",
+            fix="if this machine has one: pip install 'negawatt[nvml]'",
+        ) from error
+
+
+def _meter(nvml: Nvml, index: int) -> NvmlCounter | NvmlGauge | None:
+    """The best way to read one GPU; None when it offers no way."""
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    try:
+        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    except nvml.NVMLError:
+        try:
+            nvml.nvmlDeviceGetPowerUsage(handle)
+        except nvml.NVMLError:
+            return None
+        return NvmlGauge(nvml, index, handle)
+    return NvmlCounter(nvml, index, handle)
+
+
+def discover(nvml: Nvml | None = None) -> list[NvmlCounter | NvmlGauge]:
+    """One meter for each GPU that reports energy or power.
+
+    Args:
+        nvml: The `pynvml` module; imported when None.
+
+    Raises:
+        MeterUnavailable: no library, no driver, no GPU, or none that can be read.
+    """
+    library = nvml or _library()
+    try:
+        library.nvmlInit()
+        found = [_meter(library, index) for index in range(library.nvmlDeviceGetCount())]
+    except library.NVMLError as error:
+        raise MeterUnavailable(
+            f"the NVIDIA driver does not answer: {error}",
+            fix="see what `nvidia-smi` says; in a container, start it with --gpus all",
+        ) from error
+    if not found:
+        raise MeterUnavailable(
+            "the NVIDIA driver is loaded and lists no GPU",
+            fix="see what `nvidia-smi -L` lists; in a container, start it with --gpus all",
+        )
+    dumb = [index for index, meter in enumerate(found) if meter is None]
+    if dumb:
+        raise MeterUnavailable(
+            f"GPU {', '.join(map(str, dumb))} reports neither energy nor power (a MIG slice, a "
+            f"virtual GPU or a very old board)",
+            fix="measure on the host, or hide that GPU from this process",
+        )
+    return [meter for meter in found if meter is not None]

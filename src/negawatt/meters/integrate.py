@@ -1,0 +1,170 @@
+"""From power to energy: the trapezoid rule, with gaps flagged instead of smoothed over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol, runtime_checkable
+
+from negawatt.core.clock import Clock, SystemClock
+from negawatt.core.errors import UsageError
+from negawatt.core.quantities import Joules, Watts
+
+MAX_GAP_S = 1.0  # longer silences between two samples are gaps
+POLL_S = 0.1  # how often a power gauge is read while a window is open
+
+
+@dataclass(frozen=True, slots=True)
+class Integral:
+    """Energy under a power curve.
+
+    Args:
+        value: Trapezoid sum. [J]
+        low: Sum with each step at the smaller of its ends, gaps at zero. [J]
+        high: Sum with each step at the larger of its ends, gaps at the ceiling. [J]
+        gap_s: Time during which nothing was seen. [s]
+    """
+
+    value: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    gap_s: float = 0.0
+
+    def __add__(self, other: Integral) -> Integral:
+        return Integral(
+            self.value + other.value,
+            self.low + other.low,
+            self.high + other.high,
+            self.gap_s + other.gap_s,
+        )
+
+    def __sub__(self, earlier: Integral) -> Integral:
+        return Integral(
+            self.value - earlier.value,
+            self.low - earlier.low,
+            self.high - earlier.high,
+            self.gap_s - earlier.gap_s,
+        )
+
+
+def step(
+    span_s: float, before_w: float, after_w: float, *, max_gap_s: float, ceiling_w: float
+) -> Integral:
+    """The energy between two neighbouring samples."""
+    value = span_s * (before_w + after_w) / 2
+    lower, upper = sorted((before_w, after_w))
+    if span_s > max_gap_s:
+        return Integral(value, 0.0, span_s * max(upper, ceiling_w), span_s)
+    return Integral(value, span_s * lower, span_s * upper)
+
+
+def integrate(
+    times_s: Sequence[float],
+    power_w: Sequence[float],
+    *,
+    max_gap_s: float = MAX_GAP_S,
+    ceiling_w: float = 0.0,
+) -> Integral:
+    """Energy of a sampled power curve.
+
+    Cutting the series at a sample and adding the two integrals gives the whole.
+
+    Args:
+        times_s: When each sample was taken, never decreasing. [s]
+        power_w: The samples, none negative. [W]
+        max_gap_s: Two samples further apart leave a gap. The trapezoid still spans it, but
+            its time is reported and its interval runs from nothing to the ceiling. [s]
+        ceiling_w: The most the device can draw; the larger neighbour when that is more. [W]
+
+    Raises:
+        UsageError: the series differ in length, time runs backwards or power is negative.
+
+    >>> integrate([0.0, 1.0, 2.0], [10.0, 20.0, 20.0])
+    Integral(value=35.0, low=30.0, high=40.0, gap_s=0.0)
+    """
+    if len(times_s) != len(power_w):
+        raise UsageError(
+            f"{len(times_s)} times but {len(power_w)} power samples", fix="give one time a sample"
+        )
+    if any(after < before for before, after in pairwise(times_s)) or min(power_w, default=0) < 0:
+        raise UsageError(
+            "a power series needs times that never decrease and samples that are not negative",
+            fix="sort the samples by time and drop the broken ones",
+        )
+    total = Integral()
+    for (t0, t1), (p0, p1) in zip(pairwise(times_s), pairwise(power_w), strict=True):
+        total += step(t1 - t0, p0, p1, max_gap_s=max_gap_s, ceiling_w=ceiling_w)
+    return total
+
+
+@runtime_checkable
+class PowerGauge(Protocol):
+    """Hardware that reports power alone."""
+
+    @property
+    def name(self) -> str:
+        """Which adapter and domain: `nvml:0`."""
+
+    @property
+    def boundary(self) -> str:
+        """What the number includes: `gpu:0`."""
+
+    @property
+    def limit(self) -> Watts:
+        """The most it can draw."""
+
+    def power(self) -> Watts:
+        """Power now; raise `MeterUnavailable`, never return a guess."""
+
+
+class Integrated:
+    """A power gauge made into an energy counter by sampling it while a window is open.
+
+    Two reads far apart leave a gap; `poll_every_s` asks whoever holds the meter to read it
+    in between.
+    """
+
+    label = "power samples, integrated"
+    poll_every_s = POLL_S
+
+    def __init__(
+        self, gauge: PowerGauge, *, clock: Clock | None = None, max_gap_s: float = MAX_GAP_S
+    ) -> None:
+        self._gauge = gauge
+        self._clock = clock or SystemClock()
+        self._max_gap_s = max_gap_s
+        self._lock = threading.Lock()
+        self._last: tuple[float, float] | None = None  # (time [s], power [W])
+        self._total = Integral()
+
+    @property
+    def name(self) -> str:
+        """The name of the gauge."""
+        return self._gauge.name
+
+    @property
+    def boundary(self) -> str:
+        """The boundary of the gauge."""
+        return self._gauge.boundary
+
+    def integral(self) -> Integral:
+        """Sample now and return the energy since the first sample, with its interval and gaps."""
+        with self._lock:
+            now, power = self._clock.monotonic(), self._gauge.power().value
+            if self._last is not None:
+                before, before_w = self._last
+                self._total += step(
+                    now - before,
+                    before_w,
+                    power,
+                    max_gap_s=self._max_gap_s,
+                    ceiling_w=self._gauge.limit.value,
+                )
+            self._last = (now, power)
+            return self._total
+
+    def energy(self) -> Joules:
+        """Energy since the first sample."""
+        return Joules(self.integral().value)

@@ -1,0 +1,323 @@
+"""Named, nested windows over work: wall time, CPU time, energy of every boundary.
+
+>>> with measure("train") as m:
+...     with measure("load"):
+...         rows = list(range(1000))
+>>> m.parts["load"].cpu_seconds.unit
+'s'
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache, wraps
+from types import MappingProxyType
+from typing import ParamSpec, Self, TypeVar
+
+from negawatt.core.clock import Clock, SystemClock
+from negawatt.core.errors import MeterUnavailable, UsageError
+from negawatt.core.estimate import Estimate
+from negawatt.core.protocols import PowerMeter
+from negawatt.meters import inventory
+from negawatt.meters.band import Band
+from negawatt.meters.integrate import Integral, Integrated
+from negawatt.meters.pulse import Pulse
+from negawatt.meters.span import Reading, Scope, Span
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: The innermost open window of this thread or task; a window finds its parent here.
+_open: ContextVar[Window | None] = ContextVar("negawatt_open_window", default=None)
+
+
+def children_cpu() -> float:
+    """CPU time of every child, and child's child, that has ended and was waited for. [s]
+
+    Windows keeps no such account; there it stays zero and only this process is counted.
+    """
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        times = os.times()
+        return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What a window reads.
+
+    Args:
+        meters: The counters.
+        clock: Wall time, CPU time of this process, calendar.
+        children: CPU time of ended children. [s]
+        band: Model for a CPU without a counter; this machine's when None.
+    """
+
+    meters: tuple[PowerMeter, ...] = ()
+    clock: Clock = field(default_factory=SystemClock)
+    children: Callable[[], float] = children_cpu
+    band: Band | None = None
+
+
+@cache
+def local() -> Instruments:
+    """The instruments of this machine, found once."""
+    return Instruments(meters=inventory.here().meters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    wall: float
+    own_cpu: float
+    children_cpu: float
+    counters: tuple[Integral | MeterUnavailable, ...]
+
+
+def _count(meter: PowerMeter) -> Integral | MeterUnavailable:
+    try:
+        if isinstance(meter, Integrated):
+            return meter.integral()
+        joules = meter.energy().value
+    except MeterUnavailable as error:
+        return error
+    return Integral(joules, joules, joules)
+
+
+class Window:
+    """A stretch of work being measured. Use it in `with`, as a decorator, or start and stop it.
+
+    Until it is closed, its figures are those so far. It counts the whole process: work that
+    other threads do meanwhile is in it.
+
+    Args:
+        name: What to call the work.
+        instruments: What to read; everything found on this machine when None.
+        scope: Whose CPU time to count.
+        then: Called with the window when it closes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        instruments: Instruments | None = None,
+        scope: Scope = Scope.ALL,
+        then: Callable[[Window], object] | None = None,
+    ) -> None:
+        self.name = name
+        self._instruments = instruments
+        self._scope = scope
+        self._then = then
+        self._parent: Window | None = None
+        self._pulse: Pulse | None = None
+        self._parts: dict[str, Span] = {}
+        self._pid = 0
+        self._started_at: datetime | None = None
+        self._start: _Snapshot | None = None
+        self._span: Span | None = None
+
+    def start(self) -> Self:
+        """Open the window.
+
+        Raises:
+            UsageError: it was opened before.
+        """
+        if self._start is not None:
+            raise UsageError(
+                f"window {self.name!r} was opened before; a window measures one stretch",
+                fix="make a new one with measure(...) for each stretch",
+            )
+        # found before the clock is read, so that finding them is not measured
+        instruments = self._instruments = self._instruments or local()
+        self._pid = os.getpid()
+        self._parent = _open.get()
+        _open.set(self)
+        if instruments.meters and (self._parent is None or not self._parent.polls):
+            self._pulse = Pulse(instruments.meters)
+            self._pulse.start()
+        self._started_at = instruments.clock.now()
+        self._start = self._snapshot(instruments)
+        return self
+
+    def stop(self) -> Self:
+        """Close the window; closing it again changes nothing.
+
+        Raises:
+            UsageError: it was never opened, or was opened in another process.
+        """
+        if self._span is not None:
+            return self
+        self._span = self._so_far()
+        if self._pulse is not None:
+            self._pulse.stop()
+        _open.set(self._parent)
+        if self._parent is not None:
+            self._parent.adopt(self._span, self._parts)
+        if self._then is not None:
+            self._then(self)
+        return self
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Measure every call of `function`, each in a window of its own.
+
+        The windows show up in the `parts` of the window around the call, and go to `then`.
+        For a coroutine function write `with measure(...)` inside it.
+        """
+
+        @wraps(function)
+        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+            with Window(
+                self.name, instruments=self._instruments, scope=self._scope, then=self._then
+            ):
+                return function(*args, **kwargs)
+
+        return measured
+
+    @property
+    def span(self) -> Span:
+        """Everything seen, as a value; what was seen so far while the window is open.
+
+        Raises:
+            UsageError: it was never opened.
+        """
+        return self._span or self._so_far()
+
+    @property
+    def energy(self) -> Estimate:
+        """Measured when counters cover the CPU, else a modelled band. [J]"""
+        return self.span.energy
+
+    @property
+    def energies(self) -> Mapping[str, Estimate]:
+        """Measured energy of each boundary. [J]"""
+        return self.span.energies
+
+    @property
+    def cpu_seconds(self) -> Estimate:
+        """User and system CPU time, all threads and waited-for children. [s]"""
+        return self.span.cpu_seconds
+
+    @property
+    def wall_seconds(self) -> Estimate:
+        """Time from start to end. [s]"""
+        return self.span.wall_seconds
+
+    @property
+    def boundary(self) -> str:
+        """What `energy` includes."""
+        return self.span.boundary
+
+    @property
+    def parts(self) -> Mapping[str, Span]:
+        """Windows that were opened and closed inside this one, added up by name.
+
+        Those inside a part come too, as `part/inner`.
+        """
+        return MappingProxyType(self._parts)
+
+    @property
+    def started_at(self) -> datetime:
+        """When it was opened, in UTC.
+
+        Raises:
+            UsageError: it was never opened.
+        """
+        if self._started_at is None:
+            raise self._unopened()
+        return self._started_at
+
+    @property
+    def polls(self) -> bool:
+        """True when this window, or one around it, keeps its meters read while it is open."""
+        return self._pulse is not None or (self._parent is not None and self._parent.polls)
+
+    def adopt(self, part: Span, inner: Mapping[str, Span]) -> None:
+        """Count a window that closed inside this one, and those inside it, among the parts."""
+        nested = {f"{part.name}/{path}": span for path, span in inner.items()}
+        for path, span in {part.name: part, **nested}.items():
+            known = self._parts.get(path)
+            self._parts[path] = span if known is None else known + span
+
+    def _unopened(self) -> UsageError:
+        return UsageError(
+            f"window {self.name!r} was never opened", fix="use it in a `with` block, or start() it"
+        )
+
+    def _snapshot(self, instruments: Instruments) -> _Snapshot:
+        clock = instruments.clock
+        return _Snapshot(
+            clock.monotonic(),
+            clock.cpu(),
+            instruments.children(),
+            tuple(_count(meter) for meter in instruments.meters),
+        )
+
+    def _so_far(self) -> Span:
+        if self._start is None or self._instruments is None:
+            raise self._unopened()
+        if os.getpid() != self._pid:
+            raise UsageError(
+                f"window {self.name!r} was opened in another process, whose clocks are not ours",
+                fix="open and close a window in the same process; waited-for children are counted",
+            )
+        start, now = self._start, self._snapshot(self._instruments)
+        readings, unread = self._compare(start, now)
+        own = now.own_cpu - start.own_cpu if self._scope is Scope.ALL else 0.0
+        return Span(
+            name=self.name,
+            wall_s=now.wall - start.wall,
+            cpu_s=own + now.children_cpu - start.children_cpu,
+            scope=self._scope,
+            readings=readings,
+            unread=unread,
+            band=self._instruments.band,
+        )
+
+    def _compare(
+        self, start: _Snapshot, now: _Snapshot
+    ) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
+        readings, unread = [], []
+        meters = self._instruments.meters if self._instruments is not None else ()
+        for meter, before, after in zip(meters, start.counters, now.counters, strict=True):
+            if isinstance(before, MeterUnavailable) or isinstance(after, MeterUnavailable):
+                failed = before if isinstance(before, MeterUnavailable) else after
+                unread.append(f"{meter.name}: {getattr(failed, 'what', failed)}")
+                continue
+            label: str = getattr(meter, "label", "")
+            readings.append(Reading(meter.name, meter.boundary, after - before, label))
+        return tuple(readings), tuple(unread)
+
+
+def measure(
+    name: str,
+    *,
+    meters: tuple[PowerMeter, ...] | None = None,
+    then: Callable[[Window], object] | None = None,
+) -> Window:
+    """Measure a stretch of work, in a `with` block or as a decorator.
+
+    Args:
+        name: What to call the work.
+        meters: Counters to read; every one found on this machine when None.
+        then: Called with the window when it closes.
+
+    >>> with measure("sum") as m:
+    ...     total = sum(range(1000))
+    >>> m.cpu_seconds.kind, m.energy.unit
+    (<Kind.MEASURED: 'measured'>, 'J')
+    """
+    instruments = None if meters is None else Instruments(meters=meters)
+    return Window(name, instruments=instruments, then=then)
