@@ -23,8 +23,9 @@ pipeline_tag: text-generation
 
 # {name}
 
-A language model whose weights were made smaller by negawatt, so that the same work takes fewer joules. Each weight matrix has the number of bits that a search
-gave it: few where the model does not notice, more where it does.
+A language model whose weights were made smaller by negawatt, so that the same work takes fewer
+joules. Each weight matrix has the number of bits that a search gave it: few where the model does
+not notice, more where it does. `negawatt.json` lists them layer by layer.
 
 - **Made from:** {source}
 - **Licence:** {licence}
@@ -46,11 +47,12 @@ print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))
 
 transformers unpacks the weights at the first step and then computes at 16 bits: it gives this
 model's words, not its savings. The savings come from an engine that multiplies packed weights.
-Do not pass `dequantize=True`: it reads every layer as if it had the first layer's format.
+Do not pass `dequantize=True`: transformers then reads every layer as if it had the format of the
+first group, and gives wrong text without a word of warning.
 
 ## How it was made
 
-Weights only: activations stay at 16 bits. Layers that are not listed kept the source's values.
+Weights only: activations stay at 16 bits. Layers not counted here kept the source's values.
 
 | Stored as | Layers |
 | --- | --- |

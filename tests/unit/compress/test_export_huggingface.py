@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,11 +26,13 @@ from negawatt.compress.export_huggingface import export, notes, reload_check
 from negawatt.compress.export_huggingface_files import ShardWriter, SourceWeights
 from negawatt.compress.export_huggingface_layout import lay_out, library
 from negawatt.compress.quantise import dequantise, round_to_nearest
+from negawatt.core import registry
 from negawatt.core.errors import (
     BrokenWeights,
     ModelError,
     NotAModel,
     OutputError,
+    RuntimeUnavailable,
     UnsupportedArchitecture,
     UsageError,
 )
@@ -493,6 +497,15 @@ def test_folding_zero_points_away_changes_no_value(
     assert torch.equal(value, dequantise(weight))
 
 
+def test_without_the_packing_library_the_fix_is_named(
+    untied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "compressed_tensors.version", None)
+
+    with pytest.raises(RuntimeUnavailable, match=r"pip install 'negawatt\[optimize\]'"):
+        export(untied, {}, tmp_path / "out", card=CARD)
+
+
 @pytest.mark.skipif(not STORIES.is_dir(), reason=f"no {STORIES}: set NEGAWATT_DATA")
 def test_a_pretrained_model_reloads_to_the_searched_logits(tmp_path: Path) -> None:
     plan = {"lm_head": "int8-row-sym", "model.embed_tokens": "int8-row-sym"}
@@ -510,3 +523,30 @@ def test_a_pretrained_model_reloads_to_the_searched_logits(tmp_path: Path) -> No
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-3)
     assert (logits.argmax(-1) == expected.argmax(-1)).all()
     assert (out / "tokenizer.json").is_file()
+
+
+@pytest.mark.skipif(not STORIES.is_dir(), reason=f"no {STORIES}: set NEGAWATT_DATA")
+def test_the_how_to_page_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {"lm_head": "int8-row-sym", "model.layers.0.self_attn.q_proj": "int4-g32-asym"}
+    weights = quantise(STORIES, plan)
+    export(STORIES, weights, tmp_path / "huggingface", card={})
+    engine = registry.load(registry.RUNTIMES, "openvino")()
+    engine.convert(STORIES, tmp_path / "base")
+    engine.compress(tmp_path / "base", weights, tmp_path / "openvino")
+    (tmp_path / "source").symlink_to(STORIES)
+    page = Path(__file__).parents[3] / "docs/how-to/load-the-result-elsewhere.md"
+    monkeypatch.chdir(tmp_path)
+
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), {"weights": weights})  # noqa: S102
+
+    told = capsys.readouterr().out
+    assert "- vLLM joins q_proj, k_proj, v_proj" in told
+    assert "Once upon a time, there was" in told
+    assert notes(tmp_path / "for-vllm")[-1].startswith("vLLM joins")
+    # One engine, two ways in: the first of the session's tokens is the bare graph's arg-max.
+    session_tokens, graph_token = told.splitlines()[-2:]
+    assert json.loads(session_tokens)[0] == int(graph_token.strip("[]"))
