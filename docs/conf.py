@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -14,7 +14,7 @@ import generate
 project = "negawatt"
 author = "The negawatt authors"
 project_copyright = "the negawatt authors, Apache-2.0"
-release = version("negawatt")
+release = metadata.version("negawatt")
 
 extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist", "fieldlist"]

@@ -56,12 +56,10 @@ def _signature(thing: object) -> str:
         return ""
     if inspect.isclass(thing) and issubclass(thing, str):  # an enumeration
         return ""
-    text = re.sub(
-        r"\b(?:negawatt|collections|pathlib|typing)(?:\.\w+)*\.(?=[A-Z])",
-        "",
-        str(inspect.signature(thing)),
-    )
-    return text.replace("'", "")
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(thing)))
+    text = re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", text)  # the default that is an enumeration's
+    text = re.sub(r"\b(?:negawatt|collections|pathlib|typing)(?:\.\w+)*\.(?=[A-Z])", "", text)
+    return text.removesuffix(" -> None") if inspect.isclass(thing) else text
 
 
 def _member(name: str, member: object) -> str:

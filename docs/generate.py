@@ -107,7 +107,7 @@ def write(page: Path, text: str) -> None:
 
 def commands() -> Iterator[tuple[str, click.Command, click.Context]]:
     """Every command, subcommands included, with its full name."""
-    top = click.Context(root, info_name="negawatt")
+    top = click.Context(root, info_name="negawatt", **root.context_settings)
     yield "negawatt", root, top
     for verb in VERBS:
         command = root.get_command(top, verb)

@@ -4,7 +4,7 @@
 
     with negawatt.measure("training") as m:
         train()
-    print(m.result)
+    print(m.energy)
 
 Importing this package is light: `measure`, `optimize` and `predict` are
 looked up on first use, and torch only when a model is touched.
