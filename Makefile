@@ -85,6 +85,10 @@ fix: $(VENV)/.dev ## format, and repair what the linter can
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+.PHONY: bench
+bench: $(VENV)/.smollm2 ## write the published figures anew, with machine and spread
+	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
 .PHONY: docs
 docs: $(VENV)/.docs ## build the documentation into site/
 	@$(BIN)/python docs/generate.py

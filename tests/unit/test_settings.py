@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from negawatt import settings
@@ -186,6 +187,7 @@ def test_a_variable_that_names_nothing_is_reported(tmp_path: Path) -> None:
     assert settings.load(environ=environ, folder=tmp_path).ignored == ("NEGAWATT_LEGDER",)
 
 
+@effort(max_examples=20)  # each reads the installed runtimes twice
 @given(st.integers(1, 9999), st.integers(0, 999_999_999), st.floats(0, 1e4, allow_nan=False))
 def test_what_is_shown_can_be_given_back(threads: int, seed: int, grams: float) -> None:
     environ = {
