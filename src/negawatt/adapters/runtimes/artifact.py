@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from negawatt.core.codec import decode, encode
-from negawatt.core.errors import BrokenWeights, NotAModel, OutputError
+from negawatt.core.errors import BrokenWeights, NotAModel, OutputError, UsageError
+from negawatt.core.records import Format, QuantisedWeight
 
 MANIFEST = "negawatt-artifact.json"
 
@@ -35,6 +36,10 @@ class Place:
     rows: int
     cols: int
     format: str = "bf16"
+
+    def stored_as(self, fmt: Format) -> Place:
+        """The same place, now holding weights in `fmt`."""
+        return Place(self.node, self.port, self.rows, self.cols, fmt.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,34 @@ class Manifest:
     source: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
+
+
+def checked_fit(
+    places: Mapping[str, Place], weights: Mapping[str, QuantisedWeight]
+) -> Iterator[tuple[str, Place, QuantisedWeight]]:
+    """Read `weights` one at a time, each with the place it goes to.
+
+    Raises:
+        UsageError: a name is no layer of the model, or codes do not fit its shape.
+    """
+    unknown = sorted(set(weights) - set(places))
+    if unknown:
+        raise UsageError(
+            f"the model has no layer called {', '.join(unknown[:3])}",
+            fix=f"name layers as in {next(iter(places), 'an artifact that has some')}",
+        )
+    for name in weights:
+        place, weight = places[name], weights[name]
+        groups = place.cols // (weight.format.group or place.cols)
+        want = ((place.rows, place.cols), (place.rows, groups), (place.rows, groups))
+        found = tuple(weight.codes.shape), tuple(weight.scale.shape), tuple(weight.zero.shape)
+        if not weight.format.fits(place.cols) or found != want:
+            raise UsageError(
+                f"{name} is {place.rows} x {place.cols}; codes, scales and zeros of shapes "
+                f"{found} in {weight.format} do not fit it",
+                fix="quantise this layer's own weights, in a format whose group divides its width",
+            )
+        yield name, place, weight
 
 
 @contextmanager

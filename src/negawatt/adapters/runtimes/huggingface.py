@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from negawatt.core.errors import BrokenWeights, NotAModel
 
@@ -87,3 +87,28 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     model.eval()
     model.requires_grad_(requires_grad=False)
     return model
+
+
+def matrices(folder: Path) -> dict[str, tuple[int, int]]:
+    """Rows and columns of every weight matrix by module path, without reading a weight.
+
+    Linear layers and embeddings; a head is listed also when its weights are tied.
+
+    Raises:
+        NotAModel: no model of a known kind is there.
+    """
+    try:
+        with quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            build: Callable[[Any], Any] = AutoModelForCausalLM.from_config
+            model = build(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise NotAModel(
+            f"{folder} holds no causal language model: {error}",
+            fix="give a Hugging Face model folder: config.json and *.safetensors",
+        ) from error
+    return {
+        name: (int(module.weight.shape[0]), int(module.weight.shape[1]))
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, torch.nn.Embedding))
+    }

@@ -8,8 +8,9 @@ from pathlib import Path
 from negawatt.adapters.runtimes.artifact import Manifest, seal, unseal, writing
 from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
-from negawatt.core.protocols import RunOptions, Session
+from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
 _GRAPH = "model.xml"
@@ -63,3 +64,9 @@ class OpenVinoRuntime:
         manifest = unseal(artifact, self.name)
         size = manifest.files["model.bin"]
         return OpenVinoSession(ov.Core(), artifact / _GRAPH, options, size)
+
+    def kernel(
+        self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
+    ) -> Kernel:
+        """Build `copies` distinct products of `rows` x `cols` in `fmt`."""
+        return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)

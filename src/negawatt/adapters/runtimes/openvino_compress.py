@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from negawatt.adapters.runtimes.artifact import Place
+from negawatt.adapters.runtimes.artifact import Place, checked_fit
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.core.errors import UsageError
 from negawatt.core.records import Format, QuantisedWeight
 
 _Bytes = npt.NDArray[np.uint8]
@@ -26,37 +25,14 @@ def replace_weights(
     Raises:
         UsageError: a name is no layer of the graph, or codes do not fit its shape.
     """
-    unknown = sorted(set(weights) - set(places))
-    if unknown:
-        raise UsageError(
-            f"the model has no layer called {', '.join(unknown[:3])}",
-            fix=f"name layers as in {next(iter(places))}",
-        )
     nodes = {op.get_friendly_name(): op for op in graph.get_ops()}
     after = dict(places)
-    for name in weights:
-        place, weight = places[name], weights[name]
-        _check(name, place, weight)
+    for name, place, weight in checked_fit(places, weights):
         port = nodes[place.node].input(place.port)
         port.replace_source_output(decompression(weight, name).output(0))
-        after[name] = Place(place.node, place.port, place.rows, place.cols, weight.format.name)
+        after[name] = place.stored_as(weight.format)
     graph.validate_nodes_and_infer_types()
     return after
-
-
-def _check(name: str, place: Place, weight: QuantisedWeight) -> None:
-    groups = place.cols // (weight.format.group or place.cols)
-    found = tuple(weight.codes.shape), tuple(weight.scale.shape), tuple(weight.zero.shape)
-    if not weight.format.fits(place.cols) or found != (
-        (place.rows, place.cols),
-        (place.rows, groups),
-        (place.rows, groups),
-    ):
-        raise UsageError(
-            f"{name} is {place.rows} x {place.cols}, which {weight.format} with codes, scales and "
-            f"zeros of {found} does not fit",
-            fix="quantise this layer's own weights, in a format whose group divides its width",
-        )
 
 
 def decompression(weight: QuantisedWeight, name: str) -> ov.Node:

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from negawatt.adapters.runtimes.greedy import greedy
+from negawatt.adapters.runtimes.decoding import checked, greedy
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
@@ -57,21 +57,15 @@ class OpenVinoSession:
     def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
         """Append `tokens` and return logits of the last `keep` positions."""
         request = self._live()
-        given = np.ascontiguousarray(tokens, dtype=np.int64)
-        if given.ndim != 2 or not given.size or self._batch not in {0, given.shape[0]}:
-            raise UsageError(
-                f"tokens of shape {list(given.shape)} do not continue a batch of {self._batch}",
-                fix="pass [batch, new] with at least one token, or reset first",
-            )
+        given, keep = checked(tokens, self._batch, keep)
         batch, new = given.shape
-        first = 0 if keep is None else max(0, new - keep)
         seen = self._seen + new
         request.infer(
             {
                 "tokens": given,
                 "mask": np.ones((batch, seen), dtype=np.int64),
                 "positions": np.tile(np.arange(self._seen, seen, dtype=np.int64), (batch, 1)),
-                "keep": np.arange(first, new, dtype=np.int64),
+                "keep": np.arange(new - keep, new, dtype=np.int64),
                 "beam_idx": np.arange(batch, dtype=np.int32),
             },
             share_inputs=True,

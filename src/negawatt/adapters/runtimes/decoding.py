@@ -1,4 +1,4 @@
-"""The greedy loop every session shares."""
+"""What every session does alike: check what it is given, and decode greedily."""
 
 from __future__ import annotations
 
@@ -6,9 +6,34 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from negawatt.core.errors import UsageError
 from negawatt.core.records import Array
+
+
+def checked(tokens: Array, batch: int, keep: int | None) -> tuple[npt.NDArray[np.int64], int]:
+    """The tokens as int64 [batch, new], and for how many of the last positions logits are due.
+
+    Args:
+        tokens: What `forward` was given.
+        batch: Sequences in the cache; 0 when it is empty.
+        keep: What `forward` was given.
+
+    Raises:
+        UsageError: the shape is not [batch, new] with something in it, the batch
+            size changed without a reset, or `keep` is below 1.
+    """
+    given = np.ascontiguousarray(tokens, dtype=np.int64)
+    if given.ndim != 2 or not given.size or batch not in {0, given.shape[0]}:
+        raise UsageError(
+            f"tokens of shape {list(given.shape)} cannot follow a batch of {batch}",
+            fix="pass [batch, new] with at least one token, or reset first",
+        )
+    if keep is not None and keep < 1:
+        raise UsageError(f"keep={keep} asks for no logits", fix="keep at least 1, or None for all")
+    new = given.shape[1]
+    return given, new if keep is None else min(keep, new)
 
 
 class Steps(Protocol):

@@ -1,0 +1,162 @@
+"""Weights kept 16 bits wide or as codes, and widened one matrix at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from negawatt.core.records import QuantisedWeight
+
+Tensor = torch.Tensor
+
+
+class Narrow(Protocol):
+    """A matrix stored in fewer bits than it is computed with."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    def widen(self, out: Tensor) -> Tensor:
+        """Write the weights into `out`, float32 [rows, cols], and return it."""
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """The rows named by `ids`, float32 [*ids.shape, cols]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coded:
+    """Integer codes: weight = (code - zero) * scale."""
+
+    codes: Tensor  # uint8 [rows, cols]
+    scale: Tensor  # float16 [rows, groups]
+    zero: Tensor  # uint8 [rows, groups]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.codes.shape
+        return rows, cols
+
+    def widen(self, out: Tensor) -> Tensor:
+        """Decode every row."""
+        grouped = out.view(*self.scale.shape, -1)
+        grouped.copy_(self.codes.view(grouped.shape))
+        grouped.sub_(self.zero[..., None]).mul_(self.scale[..., None].float())
+        return out
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Decode the rows asked for."""
+        scale = self.scale[ids][..., None].float()
+        codes = self.codes[ids].view(*scale.shape[:-1], -1).float()
+        return ((codes - self.zero[ids][..., None]) * scale).flatten(-2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Half:
+    """Weights in a 16-bit float, as the source has them."""
+
+    values: Tensor  # bfloat16 or float16 [rows, cols]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.values.shape
+        return rows, cols
+
+    def widen(self, out: Tensor) -> Tensor:
+        """Convert every row."""
+        return out.copy_(self.values)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """Convert the rows asked for."""
+        return self.values[ids].float()
+
+
+def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> None:
+    """Write codes, scales and zero points of every layer into one safetensors file."""
+    tensors = {}
+    for name, weight in weights:
+        tensors[f"{name}|codes"] = torch.from_numpy(np.array(weight.codes, dtype=np.uint8))
+        tensors[f"{name}|scale"] = torch.from_numpy(np.array(weight.scale, dtype=np.float16))
+        tensors[f"{name}|zero"] = torch.from_numpy(np.array(weight.zero, dtype=np.uint8))
+    save_file(tensors, path)
+
+
+def read_codes(path: Path) -> Iterator[tuple[str, Coded]]:
+    """Every layer in a file that `save_codes` wrote."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118  # an open file, not a mapping
+            name, part = key.split("|")
+            if part == "codes":
+                parts = (file.get_tensor(f"{name}|{p}") for p in ("codes", "scale", "zero"))
+                yield name, Coded(*parts)
+
+
+def install(model: Any, coded: Mapping[str, Coded], *, exact: bool) -> int:
+    """Make `model` compute with the layers in `coded`, and in float32 when `exact`.
+
+    Not exact: decoded weights take the place of the old ones, in the model's own
+    number format. Exact: everything stored stays as narrow as it is, and each
+    matrix is widened for the moment of its use; the rest becomes float32.
+
+    Returns:
+        Size of all weights as they are now held, shared ones counted once. [B]
+    """
+    held: dict[int, int] = {}
+    scratch = _Scratch()
+    for name, module in model.named_modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
+            if name in coded and not exact:
+                wide = coded[name].widen(torch.empty(coded[name].shape))
+                # A parameter of its own, so that a tied embedding and head part.
+                module.weight = torch.nn.Parameter(wide.to(module.weight.dtype), False)  # noqa: FBT003
+            elif name in coded:
+                _widen_on_use(module, coded[name], scratch)
+                held[id(coded[name])] = sum(
+                    t.nbytes for t in (coded[name].codes, coded[name].scale, coded[name].zero)
+                )
+                continue
+            elif exact and module.weight.dtype != torch.float32:
+                _widen_on_use(module, Half(module.weight), scratch)
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
+            matrix = isinstance(module, (torch.nn.Linear, torch.nn.Embedding))
+            if exact and tensor.is_floating_point() and not matrix:
+                tensor.data = tensor.data.float()
+            held[tensor.data_ptr()] = tensor.nbytes
+    return sum(held.values())
+
+
+class _Scratch:
+    """One float32 buffer that every layer of a session widens into, one after the other."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+
+    def of(self, shape: tuple[int, int]) -> Tensor:
+        """Room for a matrix of `shape`, holding anything."""
+        size = shape[0] * shape[1]
+        if self._buffer.numel() < size:
+            self._buffer = torch.empty(size)
+        return self._buffer[:size].view(shape)
+
+
+def _widen_on_use(layer: torch.nn.Module, stored: Narrow, scratch: _Scratch) -> None:
+    module: Any = layer
+    if isinstance(layer, torch.nn.Embedding):
+        module.forward = stored.rows
+        return
+    bias = None if module.bias is None else module.bias.float()
+
+    def forward(given: Tensor) -> Tensor:
+        return functional.linear(given, stored.widen(scratch.of(stored.shape)), bias)
+
+    module.forward = forward
