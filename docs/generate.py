@@ -41,8 +41,8 @@ default. Files are `{file}` in the current folder, then `negawatt/{file}` in
 `$XDG_CONFIG_HOME` (`~/.config`). `negawatt settings` shows each value with the place
 it came from.
 
-| setting | environment | default | what it is for |
-| --- | --- | --- | --- |
+| setting<br>environment | what it is for | default |
+| --- | --- | --- |
 {rows}
 
 `$XDG_DATA_HOME` is `~/.local/share` and `$XDG_CACHE_HOME` is `~/.cache` where they are
@@ -177,8 +177,8 @@ def settings_page() -> str:
         if spec.default and "$" not in spec.default
     )
     rows = [
-        f"| `{name}` | {' or '.join(f'`{v}`' for v in spec.environment)} |"
-        f" {f'`{spec.default}`' if spec.default else 'unset'} | {_cell(spec.description)} |"
+        f"| `{name}`<br>{'<br>'.join(f'`{v}`' for v in spec.environment)} |"
+        f" {_cell(spec.description)} | {f'`{spec.default}`' if spec.default else 'unset'} |"
         for name, spec in settings.specs().items()
     ]
     return MADE + SETTINGS_TEXT.format(
