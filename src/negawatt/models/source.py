@@ -174,6 +174,7 @@ def _make(
     pieces = _pieces(opened, shuffle, tell)
     write_bfloat16(partial / "model.safetensors", opened.plan.shapes, pieces)
     tell("taking the digest of the source", 1.0)
+    left = grid.from_values(layers, open_folder(partial)[0]) if shuffle else found
     source = ModelSource(
         folder=folder,
         origin=origin.name,
@@ -182,7 +183,7 @@ def _make(
         parameters=opened.plan.parameters,
         bf16_bytes=opened.plan.bf16_bytes,
         layers=layers,
-        notes=(*opened.notes, *_grid_notes(found, moved=shuffle is not None)),
+        notes=(*opened.notes, *_grid_notes(found, left, moved=shuffle is not None)),
         grid=found,
         off_grid=shuffle is not None,
     )
@@ -256,7 +257,9 @@ def _pieces(opened: _Opened, shuffle: Shuffle | None, tell: Progress) -> Iterato
             tell("converting weights", done / total)
 
 
-def _grid_notes(found: Sequence[GridFinding], *, moved: bool) -> tuple[str, ...]:
+def _grid_notes(
+    found: Sequence[GridFinding], left: Sequence[GridFinding], *, moved: bool
+) -> tuple[str, ...]:
     if not found:
         return ()
     what = "; ".join(str(finding) for finding in found)
@@ -264,24 +267,19 @@ def _grid_notes(found: Sequence[GridFinding], *, moved: bool) -> tuple[str, ...]
         f"The source was quantised before: {what}. Its quality is that of those weights, "
         "not of the model they were made from."
     )
+    notes = [fact]
     if moved:
-        effect = (
+        notes.append(
             "Its channels were reordered, which changes nothing it computes, so that a new "
             "quantiser cannot find the old grid again and look lossless."
         )
-    else:
-        effect = (
-            "It was left on that grid: a format with the same blocks will find it again and "
-            "look better than it is on other models."
+    if left:
+        what = "; ".join(str(finding) for finding in left)
+        notes.append(
+            f"Still on a grid: {what}. A format with the same blocks finds it again there and "
+            "looks better than it is on other models."
         )
-    rows = any(finding.block == 0 for finding in found)
-    if not (moved and rows):
-        return fact, effect
-    limit = (
-        "Grids that span a whole row survive any reordering, so formats with one scale per row "
-        "may still look better than they are."
-    )
-    return fact, effect, limit
+    return tuple(notes)
 
 
 def _generation(path: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
