@@ -20,6 +20,7 @@ extensions = ["myst_parser"]
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_static"]
+smartquotes = False  # it would make a dash of the two in --json
 
 html_theme = "furo"  # brings no font and no script from elsewhere
 html_title = f"negawatt {release}"

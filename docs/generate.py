@@ -155,7 +155,7 @@ def _options(command: click.Command, context: click.Context) -> str:
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and record[1]:  # an argument is explained in the text above
             rows.append(f"| `{_cell(record[0])}` | {_cell(record[1])} |")
     if not rows:
         return ""

@@ -17,7 +17,7 @@ from negawatt.core.errors import NegawattError
 VERBS = MappingProxyType(
     {
         "optimize": "Find the variant of MODEL that spends the fewest joules.",
-        "measure": "Run a command and tell its energy and carbon.",
+        "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "report": "Show what the ledger knows, for people or machines.",
         "ledger": "Look into the ledger and verify it.",
