@@ -74,11 +74,12 @@ test-all: $(VENV)/.dev ## every test, the slow ones and the browser too
 	@$(BIN)/python -m pytest -m '' --durations=10 --cov --cov-report=term
 
 .PHONY: check
-check: $(VENV)/.dev ## lint, format, types and layers
+check: $(VENV)/.dev ## lint, format, types, layers, and reference pages that are current
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python docs/generate.py --check
 
 .PHONY: fix
 fix: $(VENV)/.dev ## format, and repair what the linter can
