@@ -75,11 +75,13 @@ test-all: $(VENV)/.dev ## every test, the slow ones and the browser too
 
 .PHONY: check
 check: $(VENV)/.dev ## lint, format, types, layers, and reference pages that are current
-	@$(BIN)/ruff check
-	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python docs/generate.py --check
+	@failed=0; \
+	$(BIN)/ruff check || failed=1; \
+	$(BIN)/ruff format --check || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports --no-logo || failed=1; \
+	$(BIN)/python docs/generate.py --check || failed=1; \
+	exit $$failed
 
 .PHONY: fix
 fix: $(VENV)/.dev ## format, and repair what the linter can
