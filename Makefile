@@ -30,8 +30,9 @@ help: ## list the targets
 # pins when they have changed, and then pip is asked again.
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "negawatt needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)."; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	  found=$$($(PYTHON) --version 2> /dev/null) || found="not there"; \
+	  echo "negawatt needs Python 3.11 or newer, and $(PYTHON) is $$found."; \
 	  echo "  Fix: install one and name it, for example: make run PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "$(PYTHON) cannot make a virtual environment."; \
