@@ -20,8 +20,10 @@ from negawatt.models.checkpoint import Weights
 _BLOCKS = (32, 64, 128)
 _SAMPLE_ROWS = 8
 _FEW = 16  # levels of a 4-bit code
-_EVEN = 0.1  # mean distance to a step; 0.25 for weights that know no step
-_SMALL_CODE = 24  # bfloat16 keeps 8 bits, so larger codes drift off their step
+_SMALL_CODE = 24  # steps from zero; bfloat16 keeps 8 bits, so what lies further drifts off
+_FEWEST, _SPREAD = 6, 1.5  # values a block must have, and how widely, in steps
+_BLOCKS_SEEN = 4  # fewer blocks prove nothing
+_AGREEMENT = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def find_grid(rows: npt.NDArray[np.float32]) -> tuple[int, int] | None:
         if len(blocks) == 0:
             return None
         name = 0 if span == cols else span
-        if span >= 2 * _FEW and _distinct(blocks) <= _FEW:
+        if _few_levels(blocks):
             return name, _FEW
         levels = _even_levels(blocks)
         if levels:
@@ -120,35 +122,47 @@ def find_grid(rows: npt.NDArray[np.float32]) -> tuple[int, int] | None:
     return None
 
 
-def _distinct(blocks: npt.NDArray[np.float32]) -> int:
-    """The most distinct values in any block."""
-    ordered = np.sort(blocks, axis=1)
-    return int((np.diff(ordered, axis=1) != 0).sum(axis=1).max()) + 1
+def _few_levels(blocks: npt.NDArray[np.float32]) -> bool:
+    """True when no block has more different values than a 4-bit code, zeros left aside."""
+    telling = blocks[(blocks != 0).sum(axis=1) >= 1.5 * _FEW]
+    if len(telling) < max(_BLOCKS_SEEN, len(blocks) / 2):
+        return False
+    ordered = np.sort(telling, axis=1)
+    levels = 1 + (np.diff(ordered, axis=1) != 0).sum(axis=1) - (telling == 0).any(axis=1)
+    return int(levels.max()) <= _FEW
 
 
 def _even_levels(blocks: npt.NDArray[np.float32]) -> int:
-    """Levels of an evenly spaced grid through the ends of every block; 0 when there is none.
+    """Levels of an evenly spaced grid under every block; 0 when there is none.
 
     Symmetric codes put the largest magnitude on their last step, codes with an
     offset put the smallest and largest value on the first and last.
     """
     peak = np.abs(blocks).max(axis=1, keepdims=True)
-    low, span = blocks.min(axis=1, keepdims=True), np.ptp(blocks, axis=1, keepdims=True)
+    span = np.ptp(blocks, axis=1, keepdims=True)
     for bits in (4, 5, 6, 8):
-        half = 2 ** (bits - 1)
-        tries = (
-            blocks / peak * (half - 1),
-            blocks / peak * half,
-            (blocks - low) / span * (2 * half - 1),
-        )
-        if any(_on_steps(codes) for codes in tries):
-            return int(2 * half)
+        half = 1 << (bits - 1)
+        steps = (peak / (half - 1), peak / half, span / (2 * half - 1))
+        if any(_on_steps(blocks / step) for step in steps):
+            return 2 * half
     return 0
 
 
 def _on_steps(codes: npt.NDArray[np.float32]) -> bool:
-    # Zeros and the ends lie on any grid by construction and prove nothing.
-    inner = codes[(np.abs(codes) <= _SMALL_CODE) & (np.abs(codes) > 0.3)]
-    if len(inner) < 2 * len(codes):
+    """True when the values of most blocks, in steps, differ by whole numbers.
+
+    As angles they then all point one way: their mean has length 1, against
+    about 1/sqrt(n) for values that know no step. Blocks whose values crowd
+    within a step or two would point one way without a grid and do not count;
+    nor do zeros, which a pruned model has for another reason.
+    """
+    inner = (np.abs(codes) <= _SMALL_CODE) & (codes != 0)
+    count = inner.sum(axis=1)
+    held = np.where(inner, codes, 0.0).astype(np.float64)
+    mean = held.sum(axis=1) / np.maximum(count, 1)
+    spread = np.sqrt((held**2).sum(axis=1) / np.maximum(count, 1) - mean**2)
+    telling = (count >= _FEWEST) & (spread >= _SPREAD)
+    if telling.sum() < max(_BLOCKS_SEEN, len(codes) / 2):
         return False
-    return float(np.abs(inner - np.rint(inner)).mean()) < _EVEN
+    angles = np.where(inner, np.exp(2j * np.pi * held), 0.0).sum(axis=1)
+    return float(np.median(np.abs(angles[telling]) / count[telling])) > _AGREEMENT
