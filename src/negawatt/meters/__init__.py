@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from negawatt.meters.band import Band, energy_of, joules_per_cpu_second
+    from negawatt.meters.instruments import Instruments
     from negawatt.meters.inventory import Inventory, Missing, discover
     from negawatt.meters.machine import Machine
     from negawatt.meters.span import Scope, Span, marginal
-    from negawatt.meters.window import Instruments, Window, measure
+    from negawatt.meters.window import Window, measure
 
 __all__ = [
     "Band",
@@ -39,10 +40,11 @@ __all__ = [
 
 _HOMES = {
     "band": ("Band", "energy_of", "joules_per_cpu_second"),
+    "instruments": ("Instruments",),
     "inventory": ("Inventory", "Missing", "discover"),
     "machine": ("Machine",),
     "span": ("Scope", "Span", "marginal"),
-    "window": ("Instruments", "Window", "measure"),
+    "window": ("Window", "measure"),
 }
 
 

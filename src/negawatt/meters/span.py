@@ -142,6 +142,9 @@ class Span:
         """What `energy` includes."""
         return self.energy.boundary
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.energy}, {self.cpu_s:.4g} CPU-s in {self.wall_s:.4g} s"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, estimates included."""
         return {

@@ -12,19 +12,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, wraps
+from functools import wraps
 from types import MappingProxyType
 from typing import ParamSpec, Self, TypeVar
 
-from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.errors import MeterUnavailable, UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import PowerMeter
-from negawatt.meters import inventory
-from negawatt.meters.band import Band
-from negawatt.meters.integrate import Integral, Integrated
+from negawatt.meters.instruments import Instruments, Snapshot, local
 from negawatt.meters.pulse import Pulse
 from negawatt.meters.span import Reading, Scope, Span
 
@@ -33,61 +29,6 @@ R = TypeVar("R")
 
 #: The innermost open window of this thread or task; a window finds its parent here.
 _open: ContextVar[Window | None] = ContextVar("negawatt_open_window", default=None)
-
-
-def children_cpu() -> float:
-    """CPU time of every child, and child's child, that has ended and was waited for. [s]
-
-    Windows keeps no such account; there it stays zero and only this process is counted.
-    """
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        times = os.times()
-        return times.children_user + times.children_system
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-@dataclass(frozen=True, slots=True)
-class Instruments:
-    """What a window reads.
-
-    Args:
-        meters: The counters.
-        clock: Wall time, CPU time of this process, calendar.
-        children: CPU time of ended children. [s]
-        band: Model for a CPU without a counter; this machine's when None.
-    """
-
-    meters: tuple[PowerMeter, ...] = ()
-    clock: Clock = field(default_factory=SystemClock)
-    children: Callable[[], float] = children_cpu
-    band: Band | None = None
-
-
-@cache
-def local() -> Instruments:
-    """The instruments of this machine, found once."""
-    return Instruments(meters=inventory.here().meters)
-
-
-@dataclass(frozen=True, slots=True)
-class _Snapshot:
-    wall: float
-    own_cpu: float
-    children_cpu: float
-    counters: tuple[Integral | MeterUnavailable, ...]
-
-
-def _count(meter: PowerMeter) -> Integral | MeterUnavailable:
-    try:
-        if isinstance(meter, Integrated):
-            return meter.integral()
-        joules = meter.energy().value
-    except MeterUnavailable as error:
-        return error
-    return Integral(joules, joules, joules)
 
 
 class Window:
@@ -120,7 +61,7 @@ class Window:
         self._parts: dict[str, Span] = {}
         self._pid = 0
         self._started_at: datetime | None = None
-        self._start: _Snapshot | None = None
+        self._start: Snapshot | None = None
         self._span: Span | None = None
 
     def start(self) -> Self:
@@ -143,7 +84,7 @@ class Window:
             self._pulse = Pulse(instruments.meters)
             self._pulse.start()
         self._started_at = instruments.clock.now()
-        self._start = self._snapshot(instruments)
+        self._start = instruments.snapshot()
         return self
 
     def stop(self) -> Self:
@@ -187,7 +128,7 @@ class Window:
         return measured
 
     @property
-    def span(self) -> Span:
+    def result(self) -> Span:
         """Everything seen, as a value; what was seen so far while the window is open.
 
         Raises:
@@ -198,27 +139,27 @@ class Window:
     @property
     def energy(self) -> Estimate:
         """Measured when counters cover the CPU, else a modelled band. [J]"""
-        return self.span.energy
+        return self.result.energy
 
     @property
     def energies(self) -> Mapping[str, Estimate]:
         """Measured energy of each boundary. [J]"""
-        return self.span.energies
+        return self.result.energies
 
     @property
     def cpu_seconds(self) -> Estimate:
         """User and system CPU time, all threads and waited-for children. [s]"""
-        return self.span.cpu_seconds
+        return self.result.cpu_seconds
 
     @property
     def wall_seconds(self) -> Estimate:
         """Time from start to end. [s]"""
-        return self.span.wall_seconds
+        return self.result.wall_seconds
 
     @property
     def boundary(self) -> str:
         """What `energy` includes."""
-        return self.span.boundary
+        return self.result.boundary
 
     @property
     def parts(self) -> Mapping[str, Span]:
@@ -256,15 +197,6 @@ class Window:
             f"window {self.name!r} was never opened", fix="use it in a `with` block, or start() it"
         )
 
-    def _snapshot(self, instruments: Instruments) -> _Snapshot:
-        clock = instruments.clock
-        return _Snapshot(
-            clock.monotonic(),
-            clock.cpu(),
-            instruments.children(),
-            tuple(_count(meter) for meter in instruments.meters),
-        )
-
     def _so_far(self) -> Span:
         if self._start is None or self._instruments is None:
             raise self._unopened()
@@ -273,7 +205,7 @@ class Window:
                 f"window {self.name!r} was opened in another process, whose clocks are not ours",
                 fix="open and close a window in the same process; waited-for children are counted",
             )
-        start, now = self._start, self._snapshot(self._instruments)
+        start, now = self._start, self._instruments.snapshot()
         readings, unread = self._compare(start, now)
         own = now.own_cpu - start.own_cpu if self._scope is Scope.ALL else 0.0
         return Span(
@@ -287,7 +219,7 @@ class Window:
         )
 
     def _compare(
-        self, start: _Snapshot, now: _Snapshot
+        self, start: Snapshot, now: Snapshot
     ) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
         readings, unread = [], []
         meters = self._instruments.meters if self._instruments is not None else ()

@@ -1,0 +1,180 @@
+"""`negawatt measure`: like `time`, for energy and carbon."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from negawatt.core.estimate import Estimate
+from negawatt.core.quantities import J_PER_KWH, GramsPerKWh
+
+if TYPE_CHECKING:
+    from negawatt.ledger import Ledger
+    from negawatt.meters.command import Finished
+
+_KWH_FROM = 1e5  # joules from which people read kilowatt-hours more easily [J]
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--name", help="What to call the measurement; the command's own name by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on one line.")
+@click.option(
+    "--intensity",
+    type=click.FloatRange(min=0),
+    metavar="G_PER_KWH",
+    help="Carbon intensity of the electricity used. [gCO2e/kWh]",
+)
+@click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Also keep the measurement in this ledger.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write the JSON object to a file, out of the way of the command's own output.",
+)
+@click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
+def command(
+    *,
+    name: str | None,
+    as_json: bool,
+    intensity: float | None,
+    ledger: Path | None,
+    output: Path | None,
+    cmd: tuple[str, ...],
+) -> int:
+    """Run CMD and tell its energy and carbon, like `time` tells its seconds.
+
+    Everything CMD starts is counted. Its output, its signals and its exit status pass through;
+    the measurement follows on standard error, or with --json on standard output. Without an
+    energy counter, joules are a modelled range; `negawatt doctor` tells why.
+
+    \b
+    Examples:
+      negawatt measure -- python train.py --epochs 3
+      negawatt measure --intensity 56 --json -- make -j2
+    """
+    from negawatt.meters import command as runner
+
+    # whatever can go wrong on our side goes wrong before CMD has run for an hour
+    grid = _grid(intensity)
+    with _book(ledger) as book:
+        finished = runner.run(cmd, name=name)
+        record = _record(cmd, finished, _carbon(finished.span.energy, grid))
+        line = json.dumps(_plain(record), ensure_ascii=False)
+        if as_json:
+            click.echo(line)
+        else:
+            click.echo(_screen(record, finished), err=True)
+        if book is not None:
+            book.append("measure", record)
+        if output is not None:
+            _write(output, line)
+    return finished.status
+
+
+def _grid(stated: float | None) -> GramsPerKWh | None:
+    from negawatt import settings
+
+    return settings.load().carbon.intensity if stated is None else GramsPerKWh(stated)
+
+
+def _book(path: Path | None) -> AbstractContextManager[Ledger | None]:
+    if path is None:
+        return nullcontext()
+    from negawatt.ledger import open_ledger
+
+    return open_ledger(path)
+
+
+def _carbon(energy: Estimate, grid: GramsPerKWh | None) -> dict[str, Estimate]:
+    """The emissions where the grid is known; where it is not, those of an unknown place."""
+    from negawatt.ledger.footprint import operational_emissions, stated_intensity, world_intensity
+
+    if grid is None:
+        return {"carbon_anywhere": operational_emissions(energy, world_intensity())}
+    return {"carbon": operational_emissions(energy, stated_intensity(grid))}
+
+
+def _record(
+    cmd: tuple[str, ...], finished: Finished, carbon: dict[str, Estimate]
+) -> dict[str, Any]:
+    """What is printed, written and kept; an unknown figure is left out of it."""
+    span = finished.span
+    return {
+        "name": span.name,
+        "command": shlex.join(cmd),
+        "exit_status": finished.status,
+        "started_at": finished.started_at,
+        "wall_seconds": span.wall_seconds,
+        "cpu_seconds": span.cpu_seconds,
+        "energy": span.energy,
+        **carbon,
+        "boundaries": dict(span.energies),
+        "unread": list(span.unread),
+        "left_running": finished.left_running,
+    }
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    from negawatt.core.codec import encode
+
+    plain: dict[str, Any] = encode(record)
+    return plain if "carbon" in plain else {**plain, "carbon": None}
+
+
+def _write(path: Path, line: str) -> None:
+    from negawatt.core.errors import OutputError
+
+    try:
+        path.write_text(f"{line}\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}",
+            fix="name a file in a folder that exists and that you may write to",
+        ) from error
+
+
+def _screen(record: dict[str, Any], finished: Finished) -> str:
+    """The measurement for people."""
+    span = finished.span
+    energy = span.energy
+    busy = span.cpu_s / span.wall_s if span.wall_s > 0 else 0.0
+    rows = [
+        ("energy", str(_readable(energy))),
+        ("", f"in it: {energy.boundary}"),
+        *[("", f"{boundary}: {_readable(value)}") for boundary, value in span.energies.items()],
+        ("carbon", _carbon_text(record)),
+        ("CPU", f"{span.cpu_s:.4g} s (measured), {busy:.2f} threads busy on average"),
+        ("wall", f"{span.wall_s:.4g} s"),
+    ]
+    notes = [*span.unread]
+    if finished.left_running:
+        notes.append(f"{finished.left_running} process(es) it started still run; counted up to now")
+    lines = [f"\n{span.name}, exit status {finished.status}"]
+    lines += [f"  {label:<7} {text}" for label, text in rows]
+    return "\n".join([*lines, *[f"  note: {note}" for note in notes]])
+
+
+def _readable(energy: Estimate) -> Estimate:
+    if energy.high < _KWH_FROM:
+        return energy
+    return energy.scaled(1 / J_PER_KWH, unit="kWh")
+
+
+def _carbon_text(record: dict[str, Any]) -> str:
+    if "carbon" in record:
+        return str(record["carbon"])
+    anywhere = record["carbon_anywhere"]
+    return (
+        f"unknown: which grid? (somewhere between {anywhere.low:.2g} and {anywhere.high:.2g} g; "
+        "say --intensity G_PER_KWH)"
+    )

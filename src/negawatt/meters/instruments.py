@@ -1,0 +1,81 @@
+"""What a window reads at both of its ends: counters and clocks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+from negawatt.core.clock import Clock, SystemClock
+from negawatt.core.errors import MeterUnavailable
+from negawatt.core.protocols import PowerMeter
+from negawatt.meters import inventory
+from negawatt.meters.band import Band
+from negawatt.meters.integrate import Integral, Integrated
+
+
+def children_cpu() -> float:
+    """CPU time of every child, and child's child, that has ended and was waited for. [s]
+
+    Windows keeps no such account; there it stays zero and only this process is counted.
+    """
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        times = os.times()
+        return times.children_user + times.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment: both clocks, and every counter or the reason why it could not be read."""
+
+    wall: float  # [s]
+    own_cpu: float  # [s]
+    children_cpu: float  # [s]
+    counters: tuple[Integral | MeterUnavailable, ...]  # one a meter
+
+
+def _count(meter: PowerMeter) -> Integral | MeterUnavailable:
+    try:
+        if isinstance(meter, Integrated):
+            return meter.integral()
+        joules = meter.energy().value
+    except MeterUnavailable as error:
+        return error
+    return Integral(joules, joules, joules)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """What a window reads.
+
+    Args:
+        meters: The counters.
+        clock: Wall time, CPU time of this process, calendar.
+        children: CPU time of ended children. [s]
+        band: Model for a CPU without a counter; this machine's when None.
+    """
+
+    meters: tuple[PowerMeter, ...] = ()
+    clock: Clock = field(default_factory=SystemClock)
+    children: Callable[[], float] = children_cpu
+    band: Band | None = None
+
+    def snapshot(self) -> Snapshot:
+        """Read everything once."""
+        return Snapshot(
+            self.clock.monotonic(),
+            self.clock.cpu(),
+            self.children(),
+            tuple(_count(meter) for meter in self.meters),
+        )
+
+
+@cache
+def local() -> Instruments:
+    """The instruments of this machine, found once."""
+    return Instruments(meters=inventory.here().meters)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from negawatt.adapters.meters import nvml
+from negawatt.core.errors import MeterUnavailable
+
+NOT_SUPPORTED, GPU_IS_LOST, LIBRARY_NOT_FOUND = 3, 15, 12
+
+
+class NVMLError(Exception):
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+class Gpu:
+    """What one board answers; an int in place of an answer is the error it gives."""
+
+    def __init__(self, energy_mj: int | NVMLError, power_mw: int | NVMLError = 70_000) -> None:
+        self.energy_mj, self.power_mw = energy_mj, power_mw
+
+
+class Library(ModuleType):
+    """`pynvml` as far as it is used, its spelling and its way of failing included."""
+
+    NVMLError = NVMLError
+
+    def __init__(self, *gpus: Gpu, init: NVMLError | None = None) -> None:
+        super().__init__("pynvml")
+        self.gpus, self.init = gpus, init
+
+    @staticmethod
+    def answer(value: int | NVMLError) -> int:
+        if isinstance(value, NVMLError):
+            raise value
+        return value
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.init is not None:
+            raise self.init
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Gpu:  # noqa: N802
+        return self.gpus[index]
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, gpu: Gpu) -> int:  # noqa: N802
+        return self.answer(gpu.energy_mj)
+
+    def nvmlDeviceGetPowerUsage(self, gpu: Gpu) -> int:  # noqa: N802
+        return self.answer(gpu.power_mw)
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, gpu: Gpu) -> int:  # noqa: N802
+        return 300_000
+
+
+def test_a_counter_is_read_in_millijoules() -> None:
+    gpu = Gpu(energy_mj=5_000)
+    (meter,) = nvml.discover(Library(gpu))
+    assert isinstance(meter, nvml.NvmlCounter)
+    before = meter.energy()
+    gpu.energy_mj = 12_500
+    assert (meter.energy() - before).value == pytest.approx(7.5)
+    assert (meter.name, meter.boundary) == ("nvml:0", "gpu:0")
+
+
+def test_a_board_without_a_counter_is_a_gauge_in_milliwatts() -> None:
+    (gauge,) = nvml.discover(Library(Gpu(NVMLError(NOT_SUPPORTED), power_mw=41_500)))
+    assert isinstance(gauge, nvml.NvmlGauge)
+    assert gauge.power().value == pytest.approx(41.5)
+    assert gauge.limit.value == pytest.approx(300.0)
+
+
+def test_every_board_has_a_boundary_of_its_own() -> None:
+    meters = nvml.discover(Library(Gpu(1), Gpu(NVMLError(NOT_SUPPORTED)), Gpu(1)))
+    assert [meter.boundary for meter in meters] == ["gpu:0", "gpu:1", "gpu:2"]
+
+
+def test_a_board_that_says_nothing_makes_the_sum_unknown() -> None:
+    dumb = Gpu(NVMLError(NOT_SUPPORTED), NVMLError(NOT_SUPPORTED))
+    with pytest.raises(MeterUnavailable, match="GPU 1 reports neither"):
+        nvml.discover(Library(Gpu(1), dumb))
+
+
+def test_a_lost_board_is_unavailable_not_zero() -> None:
+    gpu = Gpu(1)
+    (meter,) = nvml.discover(Library(gpu))
+    gpu.energy_mj = NVMLError(GPU_IS_LOST)
+    with pytest.raises(MeterUnavailable, match="GPU 0 did not answer"):
+        meter.energy()
+
+
+def test_a_gauge_that_fails_is_unavailable_not_zero() -> None:
+    gpu = Gpu(NVMLError(NOT_SUPPORTED))
+    (gauge,) = nvml.discover(Library(gpu))
+    gpu.power_mw = NVMLError(GPU_IS_LOST)
+    with pytest.raises(MeterUnavailable):
+        gauge.power()
+
+
+def test_a_driver_reloaded_in_between_makes_the_window_unknown() -> None:
+    gpu = Gpu(9_000)
+    (meter,) = nvml.discover(Library(gpu))
+    meter.energy()
+    gpu.energy_mj = 10
+    with pytest.raises(MeterUnavailable, match="reloaded"):
+        meter.energy()
+    gpu.energy_mj = 30
+    assert meter.energy().value == pytest.approx(0.03)  # the next window is fine again
+
+
+def test_no_driver_and_no_gpu_each_say_what_to_do() -> None:
+    for library in (Library(init=NVMLError(LIBRARY_NOT_FOUND)), Library()):
+        with pytest.raises(MeterUnavailable) as raised:
+            nvml.discover(library)
+        assert "nvidia-smi" in raised.value.fix
+
+
+def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with pytest.raises(MeterUnavailable) as raised:
+        nvml.discover()
+    assert "pip install 'negawatt[nvml]'" in raised.value.fix
+
+
+def test_the_installed_package_is_found_by_its_import_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Library(Gpu(2_000)))
+    assert [meter.name for meter in nvml.discover()] == ["nvml:0"]
