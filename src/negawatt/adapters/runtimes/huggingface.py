@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from negawatt.core.errors import BrokenWeights, NotAModel
+from negawatt.core.errors import BrokenWeights, NotAModel, UnsupportedArchitecture
 
 
 @contextmanager
@@ -52,6 +53,28 @@ def stored_dtype(folder: Path) -> torch.dtype:
     return found if isinstance(found, torch.dtype) else torch.float32
 
 
+def check_files(folder: Path) -> None:
+    """Read the headers of every safetensors file in `folder`.
+
+    Raises:
+        NotAModel: there is none.
+        BrokenWeights: a file is shorter than its header says, or has no header.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise NotAModel(
+            f"{folder} has no .safetensors file", fix="save the model as safetensors first"
+        )
+    for file in files:
+        try:
+            with safetensors.safe_open(file, framework="pt"):
+                pass
+        except safetensors.SafetensorError as error:
+            raise BrokenWeights(
+                f"{file} is damaged: {error}", fix="download the model again and check its size"
+            ) from error
+
+
 def load(folder: Path, dtype: torch.dtype) -> Any:
     """The causal language model in `folder`, in `dtype`, ready for inference.
 
@@ -66,6 +89,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
             f"{folder} has no config.json",
             fix="give a Hugging Face model folder: config.json and *.safetensors",
         )
+    check_files(folder)
     model: Any
     try:
         with quiet():
@@ -77,16 +101,24 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
             f"the weights in {folder} cannot be loaded: {error}",
             fix="download the model again and check its size",
         ) from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise BrokenWeights(
-            f"the weights in {folder} are damaged: {error}",
-            fix="download the model again and check its size",
-        ) from error
     model.eval()
     model.requires_grad_(requires_grad=False)
     return model
+
+
+def embedding_scale(module: torch.nn.Embedding) -> float:
+    """What an embedding multiplies its rows by; some families scale them.
+
+    Raises:
+        UnsupportedArchitecture: the embedding does something else besides.
+    """
+    scale = getattr(module, "scalar_embed_scale", None)
+    if type(module) is not torch.nn.Embedding and scale is None:
+        raise UnsupportedArchitecture(
+            f"{type(module).__name__} is an embedding of an unknown kind",
+            fix="use a model with a plain or a scaled embedding",
+        )
+    return 1.0 if scale is None else float(scale)
 
 
 def matrices(folder: Path) -> dict[str, tuple[int, int]]:

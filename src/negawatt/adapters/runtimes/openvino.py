@@ -39,6 +39,7 @@ class OpenVinoRuntime:
             Format(8, 0, symmetric=False),
             *(Format(4, g, symmetric=s) for g in groups for s in (True, False)),
             Format(4, 0, symmetric=True),
+            Format(4, 0, symmetric=False),
         )
 
     def convert(self, model: Path, out: Path) -> None:

@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.core.errors import UsageError
 from negawatt.core.records import Format, QuantisedWeight
 
 _Bytes = npt.NDArray[np.uint8]
+_KINDS = {
+    (4, True): ov.Type.i4,
+    (4, False): ov.Type.u4,
+    (8, True): ov.Type.i8,
+    (8, False): ov.Type.u8,
+}
 
 
 def replace_weights(
@@ -40,9 +47,16 @@ def decompression(weight: QuantisedWeight, name: str) -> ov.Node:
 
     Signed codes for symmetric formats, codes and zero points for the others,
     then one scale a group: the engine keeps the codes and never runs this.
+
+    Raises:
+        UsageError: the engine has no integers of that width.
     """
     ops = ov.opset13
     fmt = weight.format
+    if (fmt.bits, fmt.symmetric) not in _KINDS:
+        raise UsageError(
+            f"OpenVINO does not multiply {name} in {fmt}", fix="choose among the formats it offers"
+        )
     codes = np.ascontiguousarray(weight.codes, dtype=np.uint8)
     rows, cols = codes.shape
     shape = [rows, cols // fmt.group, fmt.group] if fmt.group else [rows, cols]
@@ -62,12 +76,7 @@ def _integers(values: _Bytes, shape: list[int], fmt: Format, name: str) -> ov.No
     """A constant of `fmt.bits`-wide integers, signed when the format is symmetric."""
     if fmt.symmetric:
         values = values ^ np.uint8(1 << (fmt.bits - 1))  # code - 2**(bits-1), two's complement
-    kind = {
-        (4, True): ov.Type.i4,
-        (4, False): ov.Type.u4,
-        (8, True): ov.Type.i8,
-        (8, False): ov.Type.u8,
-    }[fmt.bits, fmt.symmetric]
+    kind = _KINDS[fmt.bits, fmt.symmetric]
     if fmt.bits == 4:
         flat = values.reshape(-1) & np.uint8(15)
         if flat.size % 2:

@@ -10,7 +10,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from negawatt.adapters.runtimes.artifact import Place
-from negawatt.adapters.runtimes.huggingface import load, quiet, stored_dtype
+from negawatt.adapters.runtimes.huggingface import embedding_scale, load, quiet, stored_dtype
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.core.errors import UnsupportedArchitecture
 
@@ -79,6 +79,7 @@ def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
 
 def _trace(model: Any) -> ov.Model:
     from openvino.frontend.pytorch import patch_model
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     heads, width = _cache_shape(model)
     blocks = model.config.get_text_config().num_hidden_layers
@@ -94,11 +95,27 @@ def _trace(model: Any) -> ov.Model:
     # so a float32 copy of the weights never exists.
     traceable: Callable[[Any], None] = vars(patch_model)["__make_16bit_traceable"]
     with quiet(), torch.inference_mode():
+        _plain_embedding(model.get_input_embeddings())
         traceable(model)
         try:
-            return ov.convert_model(_Step(model), example_input=example)
+            # Checking would trace a second time and hold a copy of the weights.
+            decoder = TorchScriptPythonDecoder(
+                _Step(model), example_input=example, trace_kwargs={"check_trace": False}
+            )
+            return ov.convert_model(decoder, example_input=example)
         finally:
             patch_model.unpatch_model(model, _PATCH)
+
+
+def _plain_embedding(embedding: Any) -> None:
+    """Turn a scaled embedding into a plain one followed by a product.
+
+    The 16-bit patch knows the plain class alone.
+    """
+    scale = embedding_scale(embedding)
+    embedding.__class__ = torch.nn.Embedding
+    if scale != 1.0:
+        embedding.register_forward_hook(lambda _module, _given, rows: rows * scale)
 
 
 def _cache_shape(model: Any) -> tuple[int, int]:

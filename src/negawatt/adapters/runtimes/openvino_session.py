@@ -45,6 +45,7 @@ class OpenVinoSession:
             raise RuntimeUnavailable(
                 f"OpenVINO cannot load {graph}: {error}", fix="convert the model again"
             ) from error
+        self._vocabulary = self._model.output("logits").get_partial_shape()[2].get_length()
         self._memory_bytes = memory_bytes
         self._seen = 0  # tokens in the cache
         self._batch = 0  # 0 until the first call
@@ -60,6 +61,9 @@ class OpenVinoSession:
         given, keep = checked(tokens, self._batch, keep)
         batch, new = given.shape
         seen = self._seen + new
+        # Room of the caller's own: the engine writes into it and nothing is copied.
+        logits = np.empty((batch, keep, self._vocabulary), dtype=np.float32)
+        request.set_output_tensor(ov.Tensor(logits, shared_memory=True))
         request.infer(
             {
                 "tokens": given,
@@ -72,7 +76,7 @@ class OpenVinoSession:
             share_outputs=True,
         )
         self._seen, self._batch = seen, batch
-        return np.array(request.get_tensor("logits").data, dtype=np.float32)
+        return logits
 
     def stream(
         self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()

@@ -16,9 +16,9 @@ from transformers.cache_utils import DynamicCache
 
 from negawatt.adapters.runtimes.artifact import Manifest, Place, checked_fit, seal, unseal, writing
 from negawatt.adapters.runtimes.decoding import checked, greedy
-from negawatt.adapters.runtimes.huggingface import load, matrices, stored_dtype
+from negawatt.adapters.runtimes.huggingface import check_files, load, matrices, stored_dtype
 from negawatt.adapters.runtimes.torch_weights import install, read_codes, save_codes
-from negawatt.core.errors import NotAModel, UsageError
+from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Array, Format, QuantisedWeight
 
@@ -53,11 +53,7 @@ class TorchRuntime:
     def convert(self, model: Path, out: Path) -> None:
         """Link the Hugging Face folder `model` into the new folder `out`."""
         shapes = matrices(model)
-        weights = [p for p in model.iterdir() if p.suffix == ".safetensors"]
-        if not weights:
-            raise NotAModel(
-                f"{model} has no .safetensors file", fix="save the model as safetensors first"
-            )
+        check_files(model)
         with writing(out) as folder:
             for file in sorted(model.iterdir()):
                 if file.is_file() and file.suffix in _KEPT:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from negawatt.adapters.runtimes.huggingface import embedding_scale
 from negawatt.core.records import QuantisedWeight
 
 Tensor = torch.Tensor
@@ -152,7 +153,8 @@ class _Scratch:
 def _widen_on_use(layer: torch.nn.Module, stored: Narrow, scratch: _Scratch) -> None:
     module: Any = layer
     if isinstance(layer, torch.nn.Embedding):
-        module.forward = stored.rows
+        scale = embedding_scale(layer)
+        module.forward = lambda ids: stored.rows(ids) * scale
         return
     bias = None if module.bias is None else module.bias.float()
 
