@@ -141,7 +141,9 @@ def _signals_forwarded() -> Iterator[_Forwarder]:
     if threading.current_thread() is not threading.main_thread():
         yield forwarder  # only the main thread is handed signals
         return
-    numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    # what we were started to ignore (nohup, a background job), the command shall ignore too
+    numbers = [number for number in known if signal.getsignal(number) != signal.SIG_IGN]
     previous = [(number, signal.signal(number, forwarder.forward)) for number in numbers]
     try:
         yield forwarder

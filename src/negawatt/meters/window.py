@@ -78,7 +78,7 @@ class Window:
         # found before the clock is read, so that finding them is not measured
         instruments = self._instruments = self._instruments or local()
         self._pid = os.getpid()
-        self._parent = _open.get()
+        self._parent = _innermost_open()
         _open.set(self)
         if instruments.meters and (self._parent is None or not self._parent.polls):
             self._pulse = Pulse(instruments.meters)
@@ -98,8 +98,9 @@ class Window:
         self._span = self._so_far()
         if self._pulse is not None:
             self._pulse.stop()
-        _open.set(self._parent)
-        if self._parent is not None:
+        if _open.get() is self:
+            _open.set(_innermost_open())
+        if self._parent is not None and not self._parent.closed:
             self._parent.adopt(self._span, self._parts)
         if self._then is not None:
             self._then(self)
@@ -181,6 +182,16 @@ class Window:
         return self._started_at
 
     @property
+    def closed(self) -> bool:
+        """True when the window measures no longer."""
+        return self._span is not None
+
+    @property
+    def around(self) -> Window | None:
+        """The window that was open where this one was opened."""
+        return self._parent
+
+    @property
     def polls(self) -> bool:
         """True when this window, or one around it, keeps its meters read while it is open."""
         return self._pulse is not None or (self._parent is not None and self._parent.polls)
@@ -231,6 +242,14 @@ class Window:
             label: str = getattr(meter, "label", "")
             readings.append(Reading(meter.name, meter.boundary, after - before, label))
         return tuple(readings), tuple(unread)
+
+
+def _innermost_open() -> Window | None:
+    """The window that a new one lies in; windows need not close in the order they opened."""
+    window = _open.get()
+    while window is not None and window.closed:
+        window = window.around
+    return window
 
 
 def measure(

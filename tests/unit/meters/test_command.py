@@ -67,6 +67,17 @@ def test_a_signal_to_us_reaches_the_command(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@posix
+def test_what_we_were_started_to_ignore_the_command_ignores_too() -> None:
+    ask = "import signal; raise SystemExit(signal.getsignal(signal.SIGHUP) != signal.SIG_IGN)"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run([*PYTHON, ask], instruments=Instruments()).status == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run([*PYTHON, ask], instruments=Instruments()).status == 1
+
+
 @linux
 def test_orphans_that_have_ended_are_counted(tmp_path: Path) -> None:
     # The command starts a worker that starts a grandchild and leaves; the grandchild burns time

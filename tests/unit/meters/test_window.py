@@ -128,6 +128,18 @@ def test_windows_side_by_side_are_not_parts_of_each_other(clock: Any) -> None:
     assert not second.parts
 
 
+def test_windows_that_overlap_without_nesting_do_not_catch_later_ones(clock: Any) -> None:
+    tools = instruments(clock)
+    first = Window("first", instruments=tools).start()
+    second = Window("second", instruments=tools).start()
+    first.stop()
+    second.stop()
+    with Window("later", instruments=tools):
+        pass
+    assert not first.parts  # it was closed before anything inside it was
+    assert not second.parts
+
+
 def test_another_thread_starts_outside_our_window(clock: Any) -> None:
     tools = instruments(clock)
     with Window("job", instruments=tools) as job:
