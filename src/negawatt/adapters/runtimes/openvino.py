@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from negawatt.adapters.runtimes.artifact import Manifest, seal, unseal, writing
+from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
 from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
+from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
 _GRAPH = "model.xml"
+_WEIGHTS = "model.bin"  # the engine names it after the graph
+_WIDE = Format(16).name
 
 
 class OpenVinoRuntime:
-    """The embedded engine; see `negawatt.core.protocols.Runtime`."""
+    """The embedded engine; see `negawatt.core.protocols.Runtime`.
+
+    An artifact is a folder with the graph, its weights and a manifest. Weights
+    are mapped from the file; the engine packs them for its products at the
+    first forward pass, so from then on they are in memory twice, once as pages
+    of the file that the system may drop.
+    """
+
+    def __init__(self) -> None:
+        self._survived: set[tuple[str, ...]] = set()
 
     @property
     def name(self) -> str:
@@ -31,43 +43,90 @@ class OpenVinoRuntime:
 
     @property
     def formats(self) -> Sequence[Format]:
-        """What the CPU engine multiplies without unpacking the weights first."""
-        groups = (32, 64, 128)
+        """What the CPU engine multiplies without unpacking the weights first.
+
+        Each was seen in the compiled graph as a product with weights of that
+        width, with logits equal to the decoded weights' in float32.
+        """
+        both = (True, False)
         return (
             Format(16),
-            Format(8, 0, symmetric=True),
-            Format(8, 0, symmetric=False),
-            *(Format(4, g, symmetric=s) for g in groups for s in (True, False)),
-            Format(4, 0, symmetric=True),
-            Format(4, 0, symmetric=False),
+            *(Format(8, 0, symmetric=s) for s in both),
+            *(Format(4, g, symmetric=s) for g in (32, 64, 128) for s in both),
+            *(Format(4, 0, symmetric=s) for s in both),
         )
 
     def convert(self, model: Path, out: Path) -> None:
-        """Write `model` as an OpenVINO graph with 16-bit weights into the new folder `out`."""
+        """Write `model` as an OpenVINO graph with 16-bit weights into the new folder `out`.
+
+        Peaks at about 1.6 times the weights, the mapped source file included.
+
+        Raises:
+            NotAModel: `model` is no Hugging Face folder.
+            BrokenWeights: its weights are damaged.
+            UnsupportedArchitecture: its graph has matrices in unknown places.
+            OutputError: `out` is in use or cannot be written.
+        """
         from negawatt.adapters.runtimes.openvino_convert import build
 
         with writing(out) as folder:
             graph, places = build(model)
-            ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
-            seal(folder, Manifest(self.name, f"openvino {self.version}", places))
+            self._finish(graph, places, folder)
 
     def compress(self, converted: Path, weights: Mapping[str, QuantisedWeight], out: Path) -> None:
-        """Write a variant of `converted` with the layers in `weights` replaced."""
+        """Write a variant of `converted` with the layers in `weights` replaced.
+
+        Raises:
+            NotAModel: `converted` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            UsageError: a layer is unknown, or its codes do not fit it or the engine.
+            OutputError: `out` is in use or cannot be written.
+        """
         base = unseal(converted, self.name)
         with writing(out) as folder:
             graph = ov.Core().read_model(converted / _GRAPH)
             places = replace_weights(graph, base.layers, weights)
-            ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
-            seal(folder, Manifest(self.name, f"openvino {self.version}", places))
+            self._finish(graph, places, folder)
+
+    def _finish(self, graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
+        ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
+        seal(folder, Manifest(self.name, f"openvino {self.version}", places))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
-        """Compile an artifact for this CPU."""
+        """Compile an artifact for this CPU.
+
+        Raises:
+            NotAModel: `artifact` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            RuntimeUnavailable: the engine cannot run it here.
+        """
         manifest = unseal(artifact, self.name)
-        size = manifest.files["model.bin"]
-        return OpenVinoSession(ov.Core(), artifact / _GRAPH, options, size)
+        graph = artifact / _GRAPH
+        if any(map(_multiplied_wide, manifest.layers.values())):
+            self._try_first(["session", str(graph)], manifest.digest, options)
+        return OpenVinoSession(ov.Core(), graph, options, manifest.files[_WEIGHTS])
 
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
     ) -> Kernel:
-        """Build `copies` distinct products of `rows` x `cols` in `fmt`."""
+        """Build `copies` distinct products of `rows` x `cols` in `fmt`.
+
+        Raises:
+            UsageError: the format does not fit, or is not one of `formats`.
+            RuntimeUnavailable: the engine cannot run it here.
+        """
+        if fmt.name == _WIDE:
+            task = ["kernel", str(rows), str(cols), fmt.name]
+            self._try_first(task, "", options)
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
+
+    def _try_first(self, task: list[str], digest: str, options: RunOptions) -> None:
+        key = (*task, digest, options.precision)
+        if is_risky(options) and key not in self._survived:
+            attempt(task, options)
+            self._survived.add(key)
+
+
+def _multiplied_wide(place: Place) -> bool:
+    """True for 16-bit weights that enter a product; a gather has its table at port 0."""
+    return place.format == _WIDE and place.port == 1
