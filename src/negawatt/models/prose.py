@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,22 +118,23 @@ def _documents(text: str) -> list[str]:
 
 
 def _sections(text: str) -> list[str]:
-    """Runs of whole paragraphs, each of at least `_SECTION` characters but the last."""
+    """Runs of whole paragraphs (else lines, words, characters) of at least `_SECTION` characters."""
+    units, mark = re.split(r"\n\s*\n", text), "\n\n"
+    for finer in ("\n", " "):
+        if max(map(len, units)) > 2 * _SECTION:
+            units, mark = text.split(finer), finer
+    if max(map(len, units)) > 2 * _SECTION:  # a script that puts no spaces
+        units, mark = [text[i : i + _SECTION] for i in range(0, len(text), _SECTION)], ""
     sections: list[str] = []
     held: list[str] = []
     size = 0
-    paragraphs = re.split(r"\n\s*\n", text)
-    if max(map(len, paragraphs)) > 4 * _SECTION:  # no blank lines: take lines instead
-        paragraphs = text.splitlines()
-    if max(map(len, paragraphs), default=0) > 4 * _SECTION:  # nor lines: cut between words
-        paragraphs = [p for long in paragraphs for p in textwrap.wrap(long, _SECTION)]
-    for paragraph in paragraphs:
-        held.append(paragraph)
-        size += len(paragraph)
+    for unit in units:
+        held.append(unit)
+        size += len(unit) + len(mark)
         if size >= _SECTION:
-            sections.append("\n\n".join(held))
+            sections.append(mark.join(held))
             held, size = [], 0
-    return [*sections, "\n\n".join(held)] if held else sections
+    return [*sections, mark.join(held)] if held else sections
 
 
 def _corpora(data: Path) -> Text | None:
