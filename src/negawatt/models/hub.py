@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 from negawatt.core.errors import NegawattError, NotAModel, OutputError
@@ -21,6 +23,8 @@ _SMALL = (
 _SAFE = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 _PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 
+_PATIENCE = 20.0  # for the first answer [s]
+
 
 def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None) -> Path:
     """Download `org/name` or `org/name@revision` and return its folder.
@@ -37,21 +41,13 @@ def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None)
         NotAModel: no such model or revision, no access, or no network.
         OutputError: the cache cannot be written.
     """
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    repo, _, revision = model.partition("@")
     try:
-        return Path(
-            snapshot_download(
-                repo,
-                revision=revision or None,
-                allow_patterns=[*_SMALL, *_weights(repo, revision or None, endpoint)],
-                endpoint=endpoint,
-                cache_dir=cache,
-                tqdm_class=None,
-            )
-        )
+        for weights in _weights(model, endpoint):
+            folder = _snapshot(model, weights, endpoint, cache)
+            if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
+                return folder
     except LocalEntryNotFoundError as error:
         raise _unreachable(model) from error
     except HfHubHTTPError as error:
@@ -61,19 +57,50 @@ def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None)
             f"the hub cache may not be written: {error}", fix="set HF_HOME to a folder of yours"
         ) from error
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise OutputError(
+                "the disk of the hub cache is full",
+                fix="free some space, or set HF_HOME to a larger disk",
+            ) from error
         raise _unreachable(model) from error
+    except Exception as error:  # the network library is the hub library's own choice
+        raise _unreachable(model) from error
+    raise NotAModel(
+        f"{model} holds no safetensors and no pytorch_model.bin",
+        fix="give a model with weights in one of these forms",
+    )
 
 
-def _weights(repo: str, revision: str | None, endpoint: str | None) -> tuple[str, ...]:
-    """Patterns of the weight files to take: safetensors, and pickles only where there are none."""
+def _snapshot(model: str, weights: Sequence[str], endpoint: str | None, cache: Path | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repo, _, revision = model.partition("@")
+    folder = snapshot_download(
+        repo,
+        revision=revision or None,
+        allow_patterns=[*_SMALL, *weights],
+        endpoint=endpoint,
+        cache_dir=cache,
+    )
+    return Path(folder)
+
+
+def _weights(model: str, endpoint: str | None) -> tuple[tuple[str, ...], ...]:
+    """Weight files to ask for, in turn: safetensors, and pickles only where there are none."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
 
+    repo, _, revision = model.partition("@")
     try:
-        files = HfApi(endpoint=endpoint).list_repo_files(repo, revision=revision)
-    except OfflineModeIsEnabled:
-        return (*_SAFE, *_PICKLED)  # the cache holds whichever was taken then
-    return _SAFE if any(name.endswith(".safetensors") for name in files) else _PICKLED
+        info = HfApi(endpoint=endpoint).model_info(
+            repo, revision=revision or None, timeout=_PATIENCE
+        )
+    except HfHubHTTPError:
+        raise
+    except Exception:  # noqa: BLE001 - offline by setting, by cable or by proxy: classes differ
+        return _SAFE, _PICKLED  # the cache holds whichever was taken then
+    names = [file.rfilename for file in info.siblings or ()]
+    return (_SAFE if any(name.endswith(".safetensors") for name in names) else _PICKLED,)
 
 
 def _refused(model: str, error: Exception) -> NegawattError:
