@@ -3,72 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from negawatt.core.estimate import Kind
 from negawatt.core.outcome import Outcome
 from negawatt.reports import verdict, view
 from negawatt.reports.figures import UNKNOWN, Figure, Sources, amount, duration, plain
+from negawatt.reports.screen import Glyphs, fitting, glyphs_of, put, ruled, stacked, title
 
 #: Below this width the front is told variant by variant instead of as a table.
 NARROW = 100
-#: What a file or a pipe gets, whatever the terminal behind it is.
-PLAIN_WIDTH = 112
-
-
-@dataclass(frozen=True, slots=True)
-class Glyphs:
-    """The few signs that a plain ASCII output cannot show."""
-
-    chosen: str
-    front: str
-    passed: str
-    failed: str
-    unsure: str
-    assumed: str
-    modelled: str
-    measured: str
-
-    def kind(self, kind: Kind) -> str:
-        """The sign that stands after a figure of this kind."""
-        signs = {Kind.MEASURED: self.measured, Kind.MODELLED: self.modelled}
-        return signs.get(kind, self.assumed)
 
 
 def show(outcome: Outcome, console: Console) -> None:
     """Print an outcome; in colour and rules on a terminal, plain in a pipe or a file."""
-    console = _fitting(console)
-    glyphs = _glyphs(console)
+    console = fitting(console)
+    glyphs = glyphs_of(console)
     sources = Sources()
     rows = view.rows(outcome, sources)
     blocks: list[RenderableType] = [
         Text(f"{outcome.facts.model} ({outcome.facts.architecture})", style="bold"),
         Text(verdict.headline(outcome), style="green"),
-        _title("The front"),
+        title("The front"),
         *_front(rows, glyphs, console),
         _legend(glyphs),
-        _title(f"Why {outcome.decision.choice}"),
+        title(f"Why {outcome.decision.choice}"),
         Text(outcome.decision.because),
         *_certainties(outcome, glyphs),
-        _title("Checks"),
+        title("Checks"),
         *(
             _check(check.name, check.detail, glyphs, passed=check.passed)
             for check in outcome.checks
         ),
         *_notes(outcome),
-        _title("The job"),
+        title("The job"),
         Text(_job(outcome)),
-        _title("What came out"),
+        title("What came out"),
         *(Text(f"{name}: {place}") for name, place in outcome.artifacts.items()),
         _sample(outcome),
-        _title("Where the figures come from"),
+        title("Where the figures come from"),
         *(
             Text(
                 f"{glyphs.kind(one.kind)} {one.kind}: {one.source}"
@@ -78,40 +54,7 @@ def show(outcome: Outcome, console: Console) -> None:
             for one in sources.listed()
         ),
     ]
-    _print(Group(*(Padding(block, (0, 1)) for block in blocks)), console)
-
-
-def _fitting(console: Console) -> Console:
-    """The console itself, or a plain one of a fixed width when nobody watches."""
-    if console.is_terminal:
-        return console
-    return Console(
-        file=console.file, width=PLAIN_WIDTH, color_system=None, force_terminal=False,
-        legacy_windows=False, safe_box=True, emoji=False, highlight=False,
-    )  # fmt: skip
-
-
-def _print(what: RenderableType, console: Console) -> None:
-    if _speaks_unicode(console):
-        console.print(what)
-        return
-    with console.capture() as captured:
-        console.print(what)
-    console.file.write(captured.get().translate(str.maketrans("×…—µ–", "x:-u-")))
-
-
-def _speaks_unicode(console: Console) -> bool:
-    return console.encoding.lower().startswith("utf")
-
-
-def _glyphs(console: Console) -> Glyphs:
-    if _speaks_unicode(console):
-        return Glyphs("▶", "●", "✓", "✗", "○", "?", "~", "")
-    return Glyphs(">", "*", "ok", "FAILED", "-", "?", "~", "")
-
-
-def _title(text: str) -> RenderableType:
-    return Padding(Text(text, style="bold cyan"), (1, 0, 0, 0))
+    put(Group(*(Padding(block, (0, 1)) for block in blocks)), console)
 
 
 class _Column(NamedTuple):
@@ -165,8 +108,7 @@ def _further() -> Sequence[_Column]:
 def _table(
     rows: Sequence[view.Row], columns: Sequence[_Column], glyphs: Glyphs, console: Console
 ) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal and _speaks_unicode(console) else None, padding=(0, 1, 0, 0),
-                  show_edge=False, pad_edge=False)  # fmt: skip
+    table = ruled(console)
     table.add_column("", min_width=1)
     table.add_column("variant\nrole", no_wrap=True)
     for column in columns:
@@ -175,8 +117,8 @@ def _table(
         mark = glyphs.chosen if row.chosen else glyphs.front if row.on_front else ""
         table.add_row(
             mark,
-            _stacked(row.name, row.role if row.meets_budget else f"{row.role}, over budget"),
-            *(_stacked(*column.cell(row, glyphs)) for column in columns),
+            stacked(row.name, row.role if row.meets_budget else f"{row.role}, over budget"),
+            *(stacked(*column.cell(row, glyphs)) for column in columns),
             style="bold green" if row.chosen else "" if row.meets_budget else "yellow",
         )
     return table
@@ -189,10 +131,6 @@ def _front(rows: Sequence[view.Row], glyphs: Glyphs, console: Console) -> Iterab
         yield _table(rows, _decisive(), glyphs, console)
         yield Text()
         yield _table(rows, _further(), glyphs, console)
-
-
-def _stacked(upper: str, lower: str) -> Text:
-    return Text.assemble(upper, "\n", (lower, "dim not bold"))
 
 
 def _stories(rows: Sequence[view.Row], glyphs: Glyphs) -> RenderableType:
@@ -237,10 +175,10 @@ def _legend(glyphs: Glyphs) -> Text:
 def _certainties(outcome: Outcome, glyphs: Glyphs) -> Iterable[RenderableType]:
     sure, unsure = verdict.certainties(outcome)
     if sure:
-        yield _title("What is certain")
+        yield title("What is certain")
         yield from (_check(text, "", glyphs, passed=True) for text in sure)
     if unsure:
-        yield _title("What is not")
+        yield title("What is not")
         yield from (Text(f"{glyphs.unsure} {text}") for text in unsure)
 
 
@@ -251,7 +189,7 @@ def _check(name: str, detail: str, glyphs: Glyphs, *, passed: bool) -> Text:
 
 def _notes(outcome: Outcome) -> Iterable[RenderableType]:
     if outcome.facts.notes:
-        yield _title("Worth knowing")
+        yield title("Worth knowing")
         yield from (Text(f"- {note}") for note in outcome.facts.notes)
 
 

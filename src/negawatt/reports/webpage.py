@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,7 +20,7 @@ from negawatt.reports.figures import Figure, Sources, amount, duration, plain
 from negawatt.reports.plots import parts as parts_plot
 from negawatt.reports.plots.plot import Plot
 
-SIGNS: Mapping[str, str] = {"measured": "●", "modelled": "◐", "assumed": "○"}
+SIGNS: Mapping[str, str] = MappingProxyType({"measured": "●", "modelled": "◐", "assumed": "○"})
 
 
 def page(outcome: Outcome) -> str:
