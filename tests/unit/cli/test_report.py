@@ -1,0 +1,169 @@
+"""`negawatt report`: what is shown, where it goes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from outcome_sample import sample_outcome
+
+from negawatt.cli import main
+from negawatt.core.codec import encode
+from negawatt.core.estimate import Estimate
+from negawatt.ledger import open_ledger
+from negawatt.reports import read, write
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("NEGAWATT_LEDGER", str(path))
+    monkeypatch.delenv("NEGAWATT_INTENSITY", raising=False)
+    energy = Estimate.exact(7_200_000, unit="J", source="test meter", boundary="machine")
+    with open_ledger(path) as opened:
+        opened.append("measure", {"name": "train", "energy": energy})
+        opened.append("optimize", encode(sample_outcome(blocks=2)))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(sample_outcome(blocks=2), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_users_own_ledger_is_the_default(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report"]) == 0
+    out, _ = capsys.readouterr()
+    assert str(ledger) in out.replace("\n", "")
+    assert "train" in out
+    assert "2 entries verify" in out
+
+
+def test_json_is_one_object_and_nothing_else(
+    ledger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(ledger), "--json", "--intensity", "150", "--pue", "1.2"]) == 0
+    out, err = capsys.readouterr()
+    totals = {total["name"]: total for total in json.loads(out)["totals"]}
+    emissions = totals["train"]["sums"]["emissions"]["estimate"]
+    assert emissions["value"] == pytest.approx(360)
+    assert emissions["kind"] == "assumed"
+    assert err == ""
+
+
+def test_the_setting_for_the_grid_is_used_when_no_flag_is_given(
+    ledger: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEGAWATT_INTENSITY", "100")
+    assert main(["report", "--json", "--name", "train"]) == 0
+    (total,) = json.loads(capsys.readouterr().out)["totals"]
+    assert total["sums"]["emissions"]["estimate"]["value"] == pytest.approx(200)
+
+
+def test_html_goes_to_its_file_and_talk_to_stderr(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "new" / "page.html"
+    assert main(["report", "--html", str(page), "--kind", "measure"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert str(page) in err
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_an_entry_with_an_optimisation_is_shown_whole(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(ledger), "--entry", "2", "--json"]) == 0
+    kept = tmp_path / "kept.json"
+    kept.write_text(capsys.readouterr().out)
+    assert read(kept) == sample_outcome(blocks=2)
+
+
+@pytest.mark.parametrize(("number", "words"), [("1", "it is a measure"), ("9", "no entry 9")])
+def test_an_entry_without_one_is_refused(
+    ledger: Path, capsys: pytest.CaptureFixture[str], number: str, words: str
+) -> None:
+    assert main(["report", "--entry", number]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "report.json"])
+def test_a_result_is_shown_again_from_its_folder_or_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["report", str(folder / name)]) == 0
+    out = capsys.readouterr().out
+    assert "searched-2" in out
+    assert "\x1b" not in out
+
+
+def test_a_result_is_written_again_byte_by_byte(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = tmp_path / "again.html"
+    assert main(["report", str(folder), "--html", str(again), "--json"]) == 0
+    assert again.read_bytes() == (folder / "report.html").read_bytes()
+    assert capsys.readouterr().out == (folder / "report.json").read_text()
+
+
+def test_filters_of_entries_make_no_sense_for_a_result(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(folder), "--since", "7d"]) == 2
+    assert "no entries to choose from" in capsys.readouterr().err
+
+
+def test_the_schema_is_published_and_fits_what_is_printed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert main(["report", str(folder), "--json"]) == 0
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema)
+
+
+def test_a_user_without_a_ledger_is_told_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEGAWATT_LEDGER", str(tmp_path / "none.db"))
+    assert main(["report"]) == 9
+    err = capsys.readouterr().err
+    assert "there is no ledger" in err
+    assert "negawatt measure" in err
+    assert not (tmp_path / "none.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["report", "nowhere.db"], 2, "there is no file"),
+        (["report", "--since", "soon"], 2, "no date or time"),
+        (["report", "--pue", "0.5"], 2, "pue"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(
+    ledger: Path, capsys: pytest.CaptureFixture[str], words: list[str], status: int, told: str
+) -> None:
+    assert main(words) == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_folder_without_a_report_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "report.json" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_is_a_clear_error(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["report", "--html", str(tmp_path / "file" / "page.html")]) == 6
+    assert "cannot write" in capsys.readouterr().err
