@@ -1,1 +1,1 @@
-
+"""Fewer joules per token: quantisers, the energy-gradient search, and exporters."""

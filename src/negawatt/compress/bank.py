@@ -1,0 +1,138 @@
+"""The weight bank: every candidate form of every layer, kept on disk.
+
+The search looks at one layer at a time, so candidates are read when needed
+and never held together. Reading goes through ordinary files rather than a
+memory map: the pages then belong to the system's cache, not to this process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from negawatt.core.errors import OutputError
+from negawatt.core.records import Format, Layer, QuantisedWeight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+_HEAD = 64  # bytes of padded JSON before the arrays
+
+
+class WeightBank:
+    """Candidates on disk, one file per layer and format.
+
+    Codes of four bits or fewer are stored two to a byte.
+
+    Args:
+        folder: Made on first use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, layer: str, fmt: Format) -> Path:
+        return self.folder / f"{layer}.{fmt.name}.bin"
+
+    def has(self, layer: str, fmt: Format) -> bool:
+        """True when this candidate was written completely."""
+        return self._path(layer, fmt).exists()
+
+    def put(self, layer: str, weight: QuantisedWeight) -> None:
+        """Write one candidate; it appears whole or not at all.
+
+        Raises:
+            OutputError: the disk is full or the folder cannot be written.
+        """
+        codes = np.asarray(weight.codes)
+        rows, cols = codes.shape
+        packed = _pack_nibbles(codes) if weight.format.bits <= 4 else codes
+        scale, zero = np.asarray(weight.scale), np.asarray(weight.zero)
+        head = json.dumps({"shape": [rows, cols], "groups": scale.shape[1]}).encode().ljust(_HEAD)
+        path = self._path(layer, weight.format)
+        partial = path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                for part in (head, packed.tobytes(), scale.tobytes(), zero.tobytes()):
+                    file.write(part)
+            partial.replace(path)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot write {path.name}: {error.strerror}",
+                fix="free some disk space or choose another --out folder, then run again",
+            ) from error
+
+    def get(self, layer: str, fmt: Format, rows: slice | None = None) -> QuantisedWeight:
+        """Read one candidate, or some of its `rows`; `KeyError` when it was never put."""
+        path = self._path(layer, fmt)
+        if not path.exists():
+            raise KeyError(f"{layer} was not prepared as {fmt.name}")
+        with path.open("rb") as file:
+            head = json.loads(file.read(_HEAD))
+            (total, cols), groups = head["shape"], head["groups"]
+            start, stop, _ = (rows or slice(None)).indices(total)
+            width = (cols + 1) // 2 if fmt.bits <= 4 else cols
+            parts = ((width, np.uint8), (groups, np.float16), (groups, np.uint8))
+            arrays: list[NDArray[Any]] = []
+            at = _HEAD
+            for per_row, dtype in parts:
+                size = per_row * np.dtype(dtype).itemsize
+                file.seek(at + start * size)
+                flat = np.fromfile(file, dtype=dtype, count=(stop - start) * per_row)
+                arrays.append(flat.reshape(stop - start, per_row))
+                at += total * size
+        stored, scale, zero = arrays
+        codes: NDArray[Any] = _unpack_nibbles(stored, cols) if fmt.bits <= 4 else stored
+        return QuantisedWeight(format=fmt, codes=codes, scale=scale, zero=zero)
+
+    def view(self, plan: Mapping[str, Format]) -> BankView:
+        """The candidates of one plan, read one at a time."""
+        return BankView(self, plan)
+
+
+class BankView(Mapping[str, QuantisedWeight]):
+    """A lazy mapping from layer name to `QuantisedWeight` for one plan.
+
+    Layers planned at 16 bits are left out: they stay as in the source.
+    """
+
+    def __init__(self, bank: WeightBank, plan: Mapping[str, Format]) -> None:
+        self._bank = bank
+        self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
+
+    def __getitem__(self, layer: str) -> QuantisedWeight:
+        return self._bank.get(layer, self._plan[layer])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plan)
+
+    def __len__(self) -> int:
+        return len(self._plan)
+
+
+
+def candidates(layer: Layer, formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    """The quantised formats whose groups divide this layer's rows."""
+    return tuple(fmt for fmt in formats if fmt.bits < 16 and fmt.fits(layer.cols))
+
+
+def _pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if codes.shape[1] % 2:
+        codes = np.pad(codes, ((0, 0), (0, 1)))
+    return (codes[:, ::2] | (codes[:, 1::2] << 4)).astype(np.uint8)
+
+
+def _unpack_nibbles(packed: NDArray[Any], cols: int) -> NDArray[np.uint8]:
+    codes = np.empty((packed.shape[0], packed.shape[1] * 2), dtype=np.uint8)
+    codes[:, ::2] = packed & 0x0F
+    codes[:, 1::2] = packed >> 4
+    return codes[:, :cols]

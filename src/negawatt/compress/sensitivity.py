@@ -1,0 +1,129 @@
+"""How much each candidate of each layer hurts, to second order, from one pass.
+
+For small changes the divergence of a changed model from its base is
+`KL ≈ ½ gᵀ F g`, where `F` is the Fisher information of the gates: the
+covariance of the gradients of the log-likelihood of texts *drawn from the
+base model itself*. One backward pass gives the gradient for every candidate
+of every layer at once, so F costs no more than a short training run, and its
+off-diagonal says which choices aggravate each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from negawatt.compress.gates import GatedModel
+    from negawatt.core.records import Format
+
+SLICE = 128  # tokens whose logits are held at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sensitivity:
+    """Gate gradients of sampled texts, and the Fisher information they span.
+
+    Args:
+        options: The (layer, candidate) pair of each column.
+        scores: float64, [samples, options], divided by the root of the tokens a
+            sample, so that `scoresᵀ scores / samples` is F per token.
+    """
+
+    options: tuple[tuple[str, Format], ...]
+    scores: NDArray[np.float64]
+
+    @property
+    def fisher(self) -> NDArray[np.float64]:
+        """Fisher information of the gates, [options, options]. [nat/token]"""
+        return self.scores.T @ self.scores / len(self.scores)
+
+    @property
+    def alone(self) -> NDArray[np.float64]:
+        """Expected KL of each option if it were the only change. [nat/token]"""
+        squares = np.square(self.scores).mean(axis=0)
+        return np.asarray(0.5 * squares, dtype=np.float64)
+
+
+def measure_sensitivity(
+    gated: GatedModel,
+    windows: NDArray[np.int64],
+    *,
+    seed: int,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+    batch: int = 4,
+) -> Sensitivity:
+    """Sample labels from the base model and collect the gradients of all gates.
+
+    Args:
+        gated: The model; its gates are left at None.
+        windows: Calibration text, int64 [samples, positions].
+        seed: Of the label sampling.
+        on_batch: Told how many samples of how many are done.
+        batch: Sequences per pass; each keeps a gradient of its own.
+    """
+    options = gated.options
+    generator = torch.Generator().manual_seed(seed)
+    scores = np.empty((len(windows), len(options)))
+    for start in range(0, len(windows), batch):
+        tokens = torch.from_numpy(windows[start : start + batch])
+        gates = torch.zeros(len(tokens), len(options), requires_grad=True)
+        gated.set_gates(gates)
+        backward_through(gated, tokens, _SampledScore(generator))
+        if gates.grad is None:
+            raise RuntimeError("no gate took part in the forward pass")
+        scores[start : start + batch] = gates.grad.double().numpy() / np.sqrt(tokens.shape[1])
+        on_batch(min(start + batch, len(windows)), len(windows))
+    gated.set_gates(None)
+    return Sensitivity(options=tuple(options), scores=scores)
+
+
+class _SampledScore:
+    """Log-likelihood of labels drawn from the model's own prediction."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+
+    def __call__(self, logits: Tensor, at: slice) -> Tensor:
+        log_probability = logits.log_softmax(-1)
+        flat = log_probability.detach().exp().flatten(0, 1)
+        labels = torch.multinomial(flat, 1, generator=self._generator)
+        return log_probability.flatten(0, 1).gather(1, labels).sum()
+
+
+def backward_through(
+    gated: GatedModel, tokens: Tensor, objective: Callable[[Tensor, slice], Tensor]
+) -> float:
+    """Backpropagate an objective on the logits, a few positions at a time.
+
+    Only one slice of logits (vocabulary wide) exists at any moment; the
+    hidden states collect the gradients and are pulled back once.
+    """
+    hidden = gated.hidden(tokens)
+    leaf = hidden.detach().requires_grad_()
+    total = 0.0
+    for at in slices(tokens):
+        value = objective(gated.logits(leaf[:, at]), at)
+        value.backward()  # type: ignore[no-untyped-call]
+        total += float(value.detach())
+    if leaf.grad is not None:
+        hidden.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def slices(tokens: Tensor) -> Iterator[slice]:
+    """Runs of positions such that a batch holds at most about `SLICE` tokens in each."""
+    batch, positions = tokens.shape
+    step = max(1, SLICE // batch)
+    for start in range(0, positions, step):
+        yield slice(start, min(start + step, positions))
+
+
