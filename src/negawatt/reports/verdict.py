@@ -72,7 +72,9 @@ def within(loss: Estimate, budget: float) -> str:
 
 def _joules_word(point: Point) -> str:
     kind = point.energy.kind
-    return "read from a counter" if kind == "measured" else f"{kind}: no counter was read"
+    return (
+        "read from a counter" if kind == "measured" else f"{kind}, not simply read from a counter"
+    )
 
 
 def headline(outcome: Outcome) -> str:

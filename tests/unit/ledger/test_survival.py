@@ -52,6 +52,19 @@ def test_many_writers_make_one_chain_and_lose_nothing(tmp_path: Path) -> None:
         assert [n for name, n in written if name == f"writer {k}"] == list(range(20))
 
 
+def test_verifying_while_others_write_raises_no_false_alarm(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    open_ledger(path).close()
+    writer = _writer(path, "busy", 60)
+    seen = set()
+    with open_ledger(path, readonly=True) as ledger:
+        while writer.poll() is None:
+            seen.add(ledger.verify().sequence)
+    _, errors = writer.communicate(timeout=30)
+    assert writer.returncode == 0, errors
+    assert len(seen) > 2  # it really did look in between
+
+
 def test_kill_9_while_writing_loses_no_acknowledged_entry(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     acknowledged: dict[int, str] = {}

@@ -181,8 +181,8 @@ def _caption(points: Sequence[Point], *, paired: bool) -> str:
     sources = {point.energy.source for point in points}
     if len(sources) == 1 and points[0].energy.kind is not Kind.MEASURED:
         text += (
-            " All energies come from one conversion of CPU time, so their horizontal bars"
-            " stretch together and do not exchange the order of the points."
+            f" All energies have one source ({sources.pop()}), so their bars stretch together and"
+            " do not exchange the order of the points."
         )
     if paired:
         text += " Thick bars are what paired CPU time resolves between the variants."
