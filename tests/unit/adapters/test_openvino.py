@@ -15,7 +15,7 @@ from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_session import config
 from negawatt.core import registry
-from negawatt.core.errors import RuntimeUnavailable, UsageError
+from negawatt.core.errors import OutputError, RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -124,6 +124,19 @@ def test_a_width_the_engine_lacks_is_refused(base: Path, tmp_path: Path) -> None
     weight = random_weight(160, 64, Format(3))
     with pytest.raises(UsageError, match="int3-row-sym"):
         RUNTIME.compress(base, {"lm_head": weight}, tmp_path / "variant")
+
+
+def test_a_full_disk_is_said_so_and_leaves_nothing(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_more: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(ov, "save_model", full)
+    with pytest.raises(OutputError, match="bytes are free") as caught:
+        RUNTIME.compress(base, {}, tmp_path / "variant")
+    assert "space" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

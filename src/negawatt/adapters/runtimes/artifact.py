@@ -108,6 +108,8 @@ def writing(out: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
         scratch.mkdir(parents=True)
         yield scratch
+        if out.is_dir():
+            out.rmdir()  # empty; not every system moves a folder over another
         scratch.replace(out)
     except OSError as error:
         raise _cannot_write(out, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
+from negawatt.core.errors import OutputError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -89,7 +91,14 @@ class OpenVinoRuntime:
             self._finish(graph, places, folder)
 
     def _finish(self, graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
-        ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
+        try:
+            ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
+        except RuntimeError as error:  # the engine's only word for a disk that fails
+            free = shutil.disk_usage(folder).free
+            raise OutputError(
+                f"{folder.parent} could not be written: {error}; {free} bytes are free there",
+                fix="free some space, or name a folder on another disk",
+            ) from error
         seal(folder, Manifest(self.name, f"openvino {self.version}", places))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:

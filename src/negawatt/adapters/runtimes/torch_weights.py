@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from negawatt.adapters.runtimes.huggingface import embedding_scale
+from negawatt.core.errors import OutputError
 from negawatt.core.records import QuantisedWeight
 
 Tensor = torch.Tensor
@@ -83,13 +84,23 @@ class Half:
 
 
 def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> None:
-    """Write codes, scales and zero points of every layer into one safetensors file."""
+    """Write codes, scales and zero points of every layer into one safetensors file.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
     tensors = {}
     for name, weight in weights:
         tensors[f"{name}|codes"] = torch.from_numpy(np.array(weight.codes, dtype=np.uint8))
         tensors[f"{name}|scale"] = torch.from_numpy(np.array(weight.scale, dtype=np.float16))
         tensors[f"{name}|zero"] = torch.from_numpy(np.array(weight.zero, dtype=np.uint8))
-    save_file(tensors, path)
+    try:
+        save_file(tensors, path)
+    except safetensors.SafetensorError as error:  # its only word for a disk that fails
+        raise OutputError(
+            f"{path} could not be written: {error}",
+            fix="free some space, or name a folder on another disk",
+        ) from error
 
 
 def read_codes(path: Path) -> Iterator[tuple[str, Coded]]:
