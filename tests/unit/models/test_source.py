@@ -5,6 +5,8 @@ import hashlib
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +339,32 @@ def test_progress_grows_to_the_end(make_model: MakeModel, tmp_path: Path) -> Non
     prepare(str(make_model()), tmp_path / "work", progress=lambda _what, share: seen.append(share))
     assert seen[-1] == 1.0
     assert sorted(seen) == seen
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from negawatt.models.source import prepare
+prepare(sys.argv[1], Path(sys.argv[2]) / "small")  # everything is imported now
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+large = prepare(sys.argv[3], Path(sys.argv[2]) / "large")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) * 1024 / large.bf16_bytes)
+"""
+
+
+@pytest.mark.slow
+def test_a_model_passes_through_in_less_memory_than_it_has(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    small = make_model(name="few")
+    large = make_model(
+        name="many", vocab_size=32_000, hidden_size=1_024, intermediate_size=3_072,
+        num_hidden_layers=6, change=put_on_grid,
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(small), str(tmp_path / "work"), str(large)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.75  # of the bfloat16 weights; the source is twice their size
