@@ -127,24 +127,36 @@ def install(model: Any, coded: Mapping[str, Coded], *, exact: bool) -> int:
     scratch = _Scratch()
     for name, module in model.named_modules():
         if isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
-            if name in coded and not exact:
-                wide = coded[name].widen(torch.empty(coded[name].shape))
-                # A parameter of its own, so that a tied embedding and head part.
-                module.weight = torch.nn.Parameter(wide.to(module.weight.dtype), False)  # noqa: FBT003
-            elif name in coded:
-                _widen_on_use(module, coded[name], scratch)
-                held[id(coded[name])] = sum(
-                    t.nbytes for t in (coded[name].codes, coded[name].scale, coded[name].zero)
-                )
-                continue
-            elif exact and module.weight.dtype != torch.float32:
-                _widen_on_use(module, Half(module.weight), scratch)
-        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
-            matrix = isinstance(module, (torch.nn.Linear, torch.nn.Embedding))
-            if exact and tensor.is_floating_point() and not matrix:
-                tensor.data = tensor.data.float()
-            held[tensor.data_ptr()] = tensor.nbytes
+            stored = _install_matrix(module, coded.get(name), scratch, exact=exact)
+        else:
+            stored = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            for tensor in stored:
+                if exact and tensor.is_floating_point():
+                    tensor.data = tensor.data.float()
+        held |= {tensor.data_ptr(): tensor.nbytes for tensor in stored}
     return sum(held.values())
+
+
+def _install_matrix(
+    module: torch.nn.Linear | torch.nn.Embedding,
+    coded: Coded | None,
+    scratch: _Scratch,
+    *,
+    exact: bool,
+) -> list[Tensor]:
+    """Change one matrix as `install` says, and return what is stored for it."""
+    bias = getattr(module, "bias", None)
+    rest: list[Tensor] = [] if bias is None else [bias]
+    if coded is not None and exact:
+        _widen_on_use(module, coded, scratch)
+        return [coded.codes, coded.scale, coded.zero, *rest]
+    if coded is not None:
+        wide = coded.widen(torch.empty(coded.shape)).to(module.weight.dtype)
+        # A parameter of its own, so that a tied embedding and head part.
+        module.weight = torch.nn.Parameter(wide, requires_grad=False)
+    elif exact and module.weight.dtype != torch.float32:
+        _widen_on_use(module, Half(module.weight), scratch)
+    return [module.weight, *rest]
 
 
 class _Scratch:
