@@ -16,6 +16,7 @@ at the gates reached, become the price list of an exact knapsack.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,15 @@ import torch
 
 from negawatt.compress.assign import assign, shadow_price
 from negawatt.compress.sensitivity import Sensitivity, backward_through, slices
+from negawatt.core.records import Format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from negawatt.compress.gates import GatedModel
-    from negawatt.core.records import Format
 
     Floats = NDArray[np.float64]
 
@@ -47,12 +48,12 @@ _SMOOTHING = 0.6  # of the running mean of noisy KL gradients
 class Choice:
     """A discrete plan with what the search expected of it."""
 
-    plan: dict[str, Format]
+    plan: Mapping[str, Format]
     budget: float  # J/token asked for
     energy: float  # of the layers, by the energy model [J/token]
     kl: float  # expected, by the expansion [nat/token]
     multiplier: float  # λ at the end [nat/J]
-    prices: Floats  # expected KL of each option at the gates reached, [options] [nat/token]
+    prices: tuple[float, ...]  # expected KL of each option at the gates reached [nat/token]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,9 +150,13 @@ class EnergyGradientSearch:
         end = self._choose(self._prices(gates, slope), budget, multiplier)
         return self._better(start, end)
 
+    def reseed(self, seed: int) -> None:
+        """Start the draw of windows anew, so that a resumed job draws what it would have drawn."""
+        self._order = np.random.default_rng(seed)
+
     def assign_at(self, choice: Choice, budget: float) -> Choice:
         """Another budget with the prices of an earlier choice; no gradient step."""
-        return self._choose(choice.prices, budget, choice.multiplier)
+        return self._choose(np.array(choice.prices), budget, choice.multiplier)
 
     def expected_kl(self, plan: Mapping[str, Format]) -> float:
         """KL of a plan by the second-order model, interactions included. [nat/token]"""
@@ -183,7 +188,7 @@ class EnergyGradientSearch:
             if trial.kl >= best.kl * (1 - 1e-9):
                 break
             best = trial
-        multiplier = shadow_price(best.prices, self.problem.energy, self._groups, budget)
+        multiplier = shadow_price(np.array(best.prices), self.problem.energy, self._groups, budget)
         return replace(best, multiplier=multiplier)
 
     def _one_hot(self, plan: Mapping[str, Format]) -> Tensor:
@@ -266,7 +271,7 @@ class EnergyGradientSearch:
             energy=float(self.problem.energy[picked].sum()),
             kl=self.expected_kl(plan),
             multiplier=multiplier,
-            prices=prices,
+            prices=tuple(prices.tolist()),
         )
 
 

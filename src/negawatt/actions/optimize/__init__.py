@@ -1,0 +1,1 @@
+"""The main job: a language model leaves smaller, measured and explained."""

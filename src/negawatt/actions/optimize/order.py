@@ -1,0 +1,119 @@
+"""What the job is asked for, and what it is given to work with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from negawatt.core.clock import Clock
+from negawatt.core.errors import UsageError
+from negawatt.core.estimate import Estimate
+from negawatt.core.protocols import Runtime
+from negawatt.core.records import Workload
+
+#: Told the stage and the share of it that is done, 0 to 1.
+Progress = Callable[[str, float], None]
+
+#: Stages in order, with the share of the whole job each usually takes.
+STAGES: Mapping[str, float] = {
+    "prepare": 0.03,
+    "convert": 0.03,
+    "reference": 0.08,
+    "costs": 0.08,
+    "candidates": 0.15,
+    "uniform": 0.12,
+    "sensitivity": 0.10,
+    "search": 0.16,
+    "verify": 0.19,
+    "export": 0.06,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much text and how many steps; the defaults are for a machine with two cores."""
+
+    window: int = 512  # tokens per scored window
+    calibration_tokens: int = 24_576
+    selection_tokens: int = 6_144
+    test_tokens: int = 8_192
+    kl_tokens: int = 1_024  # whose whole distribution is compared
+    hessian_windows: int = 16
+    sensitivity_samples: int = 64
+    sample_tokens: int = 128  # tokens per sample of sensitivity and search
+    search_steps: int = 5  # gradient steps per energy budget
+    budget_shares: tuple[float, ...] = (0.9, 0.8, 0.65, 0.45, 0.2)
+    refinements: int = 3  # more budgets, closing in on the allowed loss
+    formats: int = 3  # candidates per layer, at most
+    rounds: int = 7  # paired timings per variant
+    decode_tokens: int = 16  # per timing
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One `negawatt optimize`, as the user asked for it."""
+
+    model: str
+    max_loss: float  # relative perplexity increase [1]
+    workload: Workload
+    out: Path
+    seed: int = 0
+    threads: int | None = None  # the job chooses when None
+    text: str | None = None
+    effort: Effort = Effort()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_loss < 1:
+            raise UsageError(
+                f"a loss budget of {self.max_loss:.4g} makes no sense",
+                fix="give a share between 0 and 100 %, for example --max-loss 1%",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the job works with; built by `wiring`."""
+
+    runtime: Runtime
+    reference: Runtime
+    joules_per_cpu_s: Estimate  # [J/s]
+    machine: Mapping[str, str]  # for people
+    machine_id: str  # for the cost table
+    versions: Mapping[str, str]
+    cores: int
+    cache: Path
+    data: Path | None
+    clock: Clock
+    progress: Progress
+
+
+def fingerprint(*facts: object) -> str:
+    """A digest of everything that decides a step's result.
+
+    >>> fingerprint("a", 1) == fingerprint("a", 1), fingerprint("a", 1) == fingerprint("a", 2)
+    (True, False)
+    """
+    return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+
+
+def share_of_loss(text: str) -> float:
+    """Read `1%`, `0.5 %` or `0.01`; raise `UsageError`.
+
+    >>> share_of_loss("1%"), share_of_loss("0.02")
+    (0.01, 0.02)
+    """
+    stripped = text.strip()
+    try:
+        value = float(stripped.removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    value = value / 100 if stripped.endswith("%") else value
+    if not 0 < value < 1:
+        raise UsageError(
+            f"--max-loss {text!r} is not a share between 0 and 100 %",
+            fix="write it as 1% or 0.01",
+        )
+    return value

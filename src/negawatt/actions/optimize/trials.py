@@ -1,0 +1,98 @@
+"""Trying variants for real: build, score, time against uniform int8."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from negawatt.actions.optimize.order import Effort, Tools
+from negawatt.compress.bank import WeightBank
+from negawatt.compress.race import Laps, race
+from negawatt.core.outcome import Role
+from negawatt.core.protocols import RunOptions, Session
+from negawatt.core.records import Format, Quality, Workload
+from negawatt.models.quality import Reference, score
+
+INT8 = "uniform int8"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One variant with all that was measured on it."""
+
+    name: str
+    role: Role
+    plan: Mapping[str, Format]
+    selection: Quality
+    test: Quality
+    laps: Laps
+    rival: Laps | None  # of the variant raced against: uniform int8, or the reference for it
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Where variants are built and how they are judged."""
+
+    tools: Tools
+    effort: Effort
+    workload: Workload
+    threads: int
+    vocabulary: int
+    converted: Path
+    bank: WeightBank
+    folder: Path  # of the built variants
+    selection: Reference
+    test: Reference
+
+    def build(self, name: str, plan: Mapping[str, Format]) -> Path:
+        """The variant's artifact; one that is already there is used again."""
+        place = self.folder / name.replace(" ", "-")
+        if not place.exists():
+            self.tools.runtime.compress(self.converted, self.bank.view(plan), place)
+        return place
+
+    def discard(self, keep: Path | None = None) -> None:
+        """Delete built variants, but for one."""
+        for place in self.folder.iterdir() if self.folder.exists() else ():
+            if place != keep:
+                shutil.rmtree(place, ignore_errors=True)
+
+    def run(self, name: str, role: Role, plan: Mapping[str, Format]) -> Trial:
+        """Score a variant on both texts, then let it take turns with uniform int8."""
+        place = self.build(name, plan)
+        runtime = self.tools.runtime
+        # Scoring may use every core; only timing needs the chosen number of threads.
+        with runtime.open(place, RunOptions(threads=self.tools.cores)) as session:
+            selection, test = score(session, self.selection), score(session, self.test)
+        serve = RunOptions(threads=self.threads)
+        with runtime.open(place, serve) as session:
+            size = session.memory_bytes
+            with runtime.open(self.folder / INT8.replace(" ", "-"), serve) as rival:
+                laps = self._race({"own": session, "rival": rival})
+        return Trial(name, role, plan, selection, test, laps["own"], laps["rival"], size)
+
+    def run_int8(self, plan: Mapping[str, Format], reference: Path) -> Trial:
+        """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
+        place = self.build(INT8, plan)
+        runtime = self.tools.runtime
+        with runtime.open(place, RunOptions(threads=self.tools.cores)) as session:
+            selection, test = score(session, self.selection), score(session, self.test)
+        serve = RunOptions(threads=self.threads)
+        with runtime.open(place, serve) as session:
+            size = session.memory_bytes
+            with self.tools.reference.open(reference, serve) as rival:
+                laps = self._race({"own": session, "rival": rival}, rounds=3)
+        return Trial(INT8, "uniform", plan, selection, test, laps["own"], laps["rival"], size)
+
+    def _race(self, sessions: Mapping[str, Session], rounds: int | None = None) -> dict[str, Laps]:
+        return race(
+            sessions,
+            self.workload,
+            rounds=rounds or self.effort.rounds,
+            decode_tokens=self.effort.decode_tokens,
+            vocabulary=self.vocabulary,
+            clock=self.tools.clock,
+        )

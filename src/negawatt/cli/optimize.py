@@ -1,0 +1,141 @@
+"""`negawatt optimize`: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from negawatt.actions.optimize.order import Progress
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--max-loss",
+    default="1%",
+    show_default=True,
+    metavar="SHARE",
+    help="Largest relative increase of perplexity allowed.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="What to optimise for: the device that serves best here, or the CPU.",
+)
+@click.option(
+    "--workload",
+    metavar="NAME",
+    help="What the model is run for: chat, batch or PROMPT:GEN:BATCH.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for artifacts and reports.  [default: negawatt-out/<model>]",
+)
+@click.option(
+    "--text",
+    metavar="FILE",
+    help="Calibration and evaluation text: .txt, .jsonl or a folder.",
+)
+@click.option("--threads", metavar="N", help="Threads of the engine; chosen by cost if not given.")
+@click.option("--seed", metavar="N", help="Start of every random draw.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+def command(
+    *,
+    model: str,
+    max_loss: str,
+    device: str,
+    workload: str | None,
+    out: Path | None,
+    text: str | None,
+    threads: str | None,
+    seed: str | None,
+    as_json: bool,
+) -> None:
+    """Find the variant of MODEL that spends the fewest joules.
+
+    MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME for a model inside an
+    installed Python package. It is measured, compressed layer by layer within the loss budget,
+    exported for OpenVINO and Hugging Face, reloaded and checked. A stopped run goes on where it
+    was when the same command is given again.
+
+    \b
+    Examples:
+      negawatt optimize HuggingFaceTB/SmolLM2-135M-Instruct --max-loss 1%
+      negawatt optimize ./my-model --max-loss 3% --workload batch --text my-domain.txt
+    """
+    from negawatt import reports, wiring
+    from negawatt.actions.optimize.order import share_of_loss
+
+    del device  # both answers mean the CPU, the only device this version's engines serve on
+    flags = {"run.workload": workload, "run.threads": threads, "run.seed": seed}
+    with _progress() as progress:
+        outcome = wiring.optimize(
+            model, max_loss=share_of_loss(max_loss), out=out, text=text, flags=flags,
+            progress=progress,
+        )
+    if as_json:
+        from negawatt.core.codec import encode
+
+        click.echo(json.dumps(encode(outcome)))
+        return
+    from rich.console import Console
+
+    reports.show(outcome, Console())
+    folder = out or wiring.default_out(model)
+    click.echo(f"\nReport: {folder / 'report.html'}", err=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show the stages on standard error: a bar with time left, or lines when it is no terminal."""
+    from negawatt.actions.optimize.order import STAGES
+
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("[bold]{task.description:<28}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(), TextColumn("left about"), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bars:
+        task = bars.add_task("starting", total=sum(STAGES.values()))
+
+        def tell(stage: str, share: float) -> None:
+            if stage not in STAGES:
+                bars.console.print(stage)
+                return
+            names = list(STAGES)
+            before = sum(STAGES[name] for name in names[: names.index(stage)])
+            bars.update(task, description=stage, completed=before + share * STAGES[stage])
+
+        yield tell
+
+
+def _lines() -> Progress:
+    """One line per stage and then at most one every few seconds."""
+    start = time.monotonic()
+    last = {"stage": "", "at": -60.0}
+
+    def tell(stage: str, share: float) -> None:
+        now = time.monotonic() - start
+        if stage == last["stage"] and now - float(last["at"]) < 15:  # noqa: PLR2004 - seconds
+            return
+        last.update(stage=stage, at=now)
+        click.echo(f"[{now:6.0f} s] {stage} {share:.0%}", err=True)
+
+    return tell

@@ -1,0 +1,70 @@
+"""Which formats are worth searching over, from their measured cost and their rounding error."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from safetensors import safe_open
+
+from negawatt.compress.quantise import dequantise, round_to_nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from negawatt.core.records import Format, Layer
+
+_SAMPLED_LAYERS = 6
+_SAMPLED_ROWS = 256
+
+
+def rounding_error(
+    model: Path, layers: Sequence[Layer], formats: Sequence[Format]
+) -> dict[Format, float]:
+    """Mean squared rounding error of each format, relative to the weights, on a few layers.
+
+    Formats that fit none of the sampled layers are left out.
+
+    Args:
+        model: A prepared folder.
+        layers: To sample from.
+        formats: Quantised ones.
+    """
+    linears = [layer for layer in layers if layer.kind == "linear"]
+    step = max(1, len(linears) // _SAMPLED_LAYERS)
+    found: dict[Format, list[float]] = {}
+    with safe_open(model / "model.safetensors", framework="pt") as file:
+        for layer in linears[::step]:
+            weight = file.get_slice(f"{layer.name}.weight")[:_SAMPLED_ROWS].float()
+            power = float(weight.square().mean())
+            for fmt in formats:
+                if fmt.fits(layer.cols):
+                    error = dequantise(round_to_nearest(weight, fmt)) - weight
+                    found.setdefault(fmt, []).append(float(error.square().mean()) / power)
+    return {fmt: sum(errors) / len(errors) for fmt, errors in found.items()}
+
+
+def shortlist(
+    energy: Mapping[Format, float], error: Mapping[Format, float], *, most: int
+) -> tuple[Format, ...]:
+    """The widest format as a safe haven, and those that save the most energy per error.
+
+    Args:
+        energy: Of the whole model in each format. [J/token]
+        error: From `rounding_error`.
+        most: How many to keep, the haven included.
+
+    Returns:
+        Widest first.
+
+    >>> from negawatt.core.records import Format
+    >>> a, b, c = Format(8), Format(4, 32), Format(4, 128)
+    >>> kept = shortlist({a: 10.0, b: 7.0, c: 6.0}, {a: 1e-4, b: 0.01, c: 0.02}, most=2)
+    >>> [fmt.name for fmt in kept]
+    ['int8-row-sym', 'int4-g32-sym']
+    """
+    known = [fmt for fmt in energy if fmt in error]
+    haven = min(known, key=lambda fmt: (error[fmt], energy[fmt]))
+    narrow = [fmt for fmt in known if fmt.bits < haven.bits and energy[fmt] < energy[haven]]
+    narrow.sort(key=lambda fmt: (energy[haven] - energy[fmt]) / error[fmt], reverse=True)
+    return (haven, *narrow[: most - 1])

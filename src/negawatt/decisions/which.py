@@ -1,0 +1,68 @@
+"""Which variant to serve: the cheapest one inside the quality budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from negawatt.core.errors import BudgetUnreachable
+from negawatt.core.records import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """What the choice needs to know of a variant."""
+
+    name: str
+    loss: float  # relative perplexity increase on the text for choosing [1]
+    energy: float  # [J/token], or anything proportional to it
+    size: float  # [B]
+
+
+def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
+    """Names of those that no other beats on both loss and energy, cheapest first.
+
+    >>> a, b, c = (Contender(n, l, e, 1) for n, l, e in [("a", 0, 3), ("b", 1, 2), ("c", 1, 4)])
+    >>> pareto([a, b, c])
+    ('b', 'a')
+    """
+    front: list[Contender] = []
+    for one in sorted(contenders, key=lambda c: (c.energy, c.loss, c.size)):
+        if not front or one.loss < front[-1].loss:
+            front.append(one)
+    return tuple(one.name for one in front)
+
+
+def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
+    """The contender with the least energy among those that lose at most `max_loss`.
+
+    Raises:
+        BudgetUnreachable: none does; the message names the nearest.
+
+    >>> choose([Contender("a", 0.0, 3, 1), Contender("b", 0.02, 2, 1)], max_loss=0.01).choice
+    'a'
+    """
+    good = [one for one in contenders if one.loss <= max_loss]
+    if not good:
+        nearest = min(contenders, key=lambda one: one.loss)
+        raise BudgetUnreachable(
+            f"no variant stays within a loss of {max_loss:.2%}; "
+            f"the nearest, {nearest.name}, loses {nearest.loss:.2%}",
+            fix=f"allow --max-loss {nearest.loss * 100 + 0.05:.1f}%, or keep the model as it is",
+        )
+    best = min(good, key=lambda one: (one.energy, one.size, one.name))
+    ranked = sorted(contenders, key=lambda one: one.energy)
+    cheaper = [one for one in ranked if one.energy < best.energy]
+    because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%}"
+    if cheaper:
+        nearest = cheaper[-1]
+        because += (
+            f"; the next cheaper, {nearest.name}, would take {nearest.energy / best.energy:.2f} "
+            f"times the energy but loses {nearest.loss:.2%}"
+        )
+    return Decision(
+        choice=best.name,
+        because=because,
+        alternatives=tuple(one.name for one in ranked if one.name != best.name),
+        facts={"loss": best.loss, "energy": best.energy, "max_loss": max_loss},
+    )

@@ -1,0 +1,176 @@
+"""Settings to built objects. Nothing runs at import; no state is kept here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from negawatt import settings as configuration
+from negawatt.core import registry
+from negawatt.core.clock import SystemClock
+from negawatt.core.codec import encode
+from negawatt.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
+    from negawatt.core.outcome import Outcome
+    from negawatt.core.protocols import Runtime
+    from negawatt.settings import Settings
+
+_PACKAGES = (
+    "negawatt", "torch", "transformers", "openvino", "numpy", "scipy", "compressed-tensors",
+)
+
+
+def runtime(name: str) -> Runtime:
+    """The inference engine registered as `name`.
+
+    Raises:
+        UsageError, RuntimeUnavailable: unknown, or not installed.
+    """
+    built: Runtime = registry.load(registry.RUNTIMES, name)()
+    return built
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides results; absent packages are left out."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str]:
+    """The machine in words, for reports."""
+    from negawatt.meters.machine import here
+
+    this = here()
+    return {
+        "cpu": str(this.cpu.name),
+        "cores": str(cores()),
+        "memory": f"{this.memory_usable / 1e9:.1f} GB",
+        "system": this.system,
+        "kind": this.share,
+    }
+
+
+def cores() -> int:
+    """Hardware threads this process may run on."""
+    from negawatt.meters.machine import here
+
+    return max(1, int(here().threads_usable))
+
+
+def tools(settings: Settings, progress: Progress) -> Tools:
+    """Everything `negawatt optimize` works with."""
+    from negawatt.actions.optimize.order import Tools, fingerprint
+    from negawatt.meters import joules_per_cpu_second
+
+    told = machine()
+    return Tools(
+        runtime=runtime(settings.run.runtime),
+        reference=runtime("torch"),
+        joules_per_cpu_s=joules_per_cpu_second(),
+        machine=told,
+        machine_id=fingerprint(told["cpu"], told["cores"], told["system"].split()[0])[:16],
+        versions=versions(),
+        cores=cores(),
+        cache=settings.paths.cache,
+        data=text_folder(settings.paths.data),
+        clock=SystemClock(),
+        progress=progress,
+    )
+
+
+def text_folder(data: Path | None) -> Path | None:
+    """Where corpora are, below the data folder or in it."""
+    if data is None:
+        return None
+    for candidate in (data / "data" / "text", data / "text", data):
+        if candidate.is_dir():
+            return candidate
+    return None
+
+
+def optimize(
+    model: str,
+    *,
+    max_loss: float = 0.01,
+    out: Path | str | None = None,
+    text: str | None = None,
+    effort: Effort | None = None,
+    progress: Progress = lambda stage, share: None,
+    flags: Mapping[str, object] | None = None,
+) -> Outcome:
+    """Find, export and explain the variant of `model` that spends the fewest joules per token.
+
+    Args:
+        model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
+        max_loss: Largest relative increase of perplexity allowed. [1]
+        out: Folder for artifacts and reports; `negawatt-out/<model>` when None.
+        text: Calibration and evaluation text; corpora or Python's own manual when None.
+        effort: How much text and how many steps.
+        progress: Told the stage and the share of it that is done.
+        flags: Settings by name, such as `{"run.seed": 1}`; see `negawatt settings`.
+
+    Returns:
+        Everything found; `report.html` and `report.json` are beside the artifacts.
+
+    Raises:
+        NegawattError: what was given cannot be used; the message says how to mend it.
+    """
+    from negawatt import reports
+
+    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
+    settings = configuration.load(asked)
+    if settings.hub.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from negawatt.actions.optimize.order import Effort, Order
+    from negawatt.actions.optimize.run import optimize as run
+
+    order = Order(
+        model=model,
+        max_loss=max_loss,
+        workload=settings.run.workload,
+        out=Path(out) if out is not None else default_out(model),
+        seed=settings.run.seed,
+        threads=settings.run.threads,
+        text=text,
+        effort=effort or Effort(),
+    )
+    outcome = run(order, tools(settings, progress))
+    reports.write(outcome, order.out)
+    record(settings, order, outcome)
+    return outcome
+
+
+def default_out(model: str) -> Path:
+    """Where results go when nobody says.
+
+    >>> default_out("HuggingFaceTB/SmolLM2-135M@main").as_posix()
+    'negawatt-out/SmolLM2-135M'
+    """
+    name = model.rstrip("/").rsplit("/", 1)[-1].split("@", 1)[0].rsplit(":", 1)[-1]
+    if not name.strip("."):
+        raise UsageError(f"{model!r} gives no name for a folder", fix="name one with --out")
+    return Path("negawatt-out") / name.removesuffix(".gguf")
+
+
+def record(settings: Settings, order: Order, outcome: Outcome) -> None:
+    """Write the outcome into the ledger."""
+    from negawatt.ledger import open_ledger
+
+    body = {
+        "name": f"optimize {order.model}",
+        "energy": outcome.job_energy.to_json(),
+        "outcome": encode(outcome),
+    }
+    with open_ledger(settings.paths.ledger) as ledger:
+        ledger.append("optimize", body)
