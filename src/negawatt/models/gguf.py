@@ -90,10 +90,16 @@ class GgufWeights:
         )
         rows = self._source_rows(name, rows)
         kind = GGMLQuantizationType(place.type_number)
-        if len(place.shape) == 1:  # a vector is one row: unpack it, then choose
-            values = dequantize(np.asarray(data), kind)[rows]
-        else:
-            values = dequantize(np.ascontiguousarray(data[rows]), kind)
+        try:
+            if len(place.shape) == 1:  # a vector is one row: unpack it, then choose
+                values = dequantize(np.asarray(data), kind)[rows]
+            else:
+                values = dequantize(np.ascontiguousarray(data[rows]), kind)
+        except NotImplementedError as error:
+            raise BrokenWeights(
+                f"{name} is stored as {place.type_name}, which cannot be turned back into numbers",
+                fix="give the model in Q8_0 or F16, or the original safetensors",
+            ) from error
         part = torch.from_numpy(np.array(values, dtype=np.float32))
         return part - self._shift if name.endswith("norm.weight") and self._shift else part
 

@@ -58,7 +58,7 @@ def from_types(layers: Sequence[Layer], types: Mapping[str, str]) -> tuple[GridF
     groups: dict[str, list[str]] = {}
     for layer in layers:
         kind = types.get(f"{layer.name}.weight", "F32")
-        if re.match(r"I?T?Q\d", kind):
+        if re.match(r"[IT]?Q\d|MXFP4", kind):
             groups.setdefault(kind, []).append(layer.name)
     return tuple(
         GridFinding(tuple(names), _block_of(kind), _levels_of(kind), f"GGUF type {kind}")

@@ -67,7 +67,7 @@ def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None)
         raise _unreachable(model) from error
     raise NotAModel(
         f"{model} holds no safetensors and no pytorch_model.bin",
-        fix="give a model with weights in one of these forms",
+        fix="give another model, or download one of its .gguf files and give that file",
     )
 
 

@@ -17,8 +17,8 @@ __all__ = ["load_reference", "load_tokenizer"]
 def load_reference(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """The model in evaluation mode, without gradients.
 
-    One tensor at a time is read and converted, so the peak is one copy of the
-    weights in `dtype`.
+    In bfloat16 the weights stay in the mapped file until they are used; in
+    float32 the peak is that copy and the file's own pages, 6 bytes a parameter.
     """
     from transformers import AutoModelForCausalLM
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from negawatt.core.codec import decode, encode
-from negawatt.core.errors import BrokenWeights, NotAModel, OutputError
+from negawatt.core.errors import BrokenWeights, NegawattError, NotAModel, OutputError
 from negawatt.core.records import Layer
 from negawatt.models import grid, hub
 from negawatt.models.architecture import Blueprint, blueprint
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float], None]
 
 MARKER = "negawatt.json"
+_PARTIAL = "model.partial"
 _VERSION = 1  # of the prepared form; a folder of another version is made again
+_DERIVED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")  # old files keep; worked out anew
 _PIECE = 2**22  # values moved at a time: 16 MiB in float32
 
 
@@ -123,8 +125,11 @@ def prepare(
         return finished
     try:
         return _make(origin, path, folder, asked, tell)
-    except OSError as error:
-        raise _disk_error(error, work) from error
+    except BaseException as error:
+        shutil.rmtree(folder.with_name(_PARTIAL), ignore_errors=True)  # a full disk needs the room
+        if isinstance(error, OSError):
+            raise _disk_error(error, path, work) from error
+        raise
 
 
 def _stamp(path: Path) -> dict[str, list[int]]:
@@ -153,8 +158,9 @@ def _make(
 ) -> ModelSource:
     opened = _open(path)
     _check_complete(opened)
+    _check_rest(opened)
     _check_space(folder.parent, opened.plan.bf16_bytes)
-    partial = folder.with_name("model.partial")
+    partial = folder.with_name(_PARTIAL)
     for old in (partial, folder):
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -231,6 +237,27 @@ def _check_complete(opened: _Opened) -> None:
                 f"{name} is {list(have[name])}, config.json says {list(shape)}",
                 fix="put weights and config.json of the same model together",
             )
+
+
+def _check_rest(opened: _Opened) -> None:
+    """Raise when the source holds weights that the model would silently lose."""
+    extra = set(opened.weights.shapes) - set(opened.plan.shapes)
+    extra = {name for name in extra if not name.endswith(_DERIVED)}
+    head, tied = "lm_head.weight", opened.plan.layers[-1].tied_to
+    if tied and head in extra:  # stored twice, which is harmless while both are the same
+        extra.discard(head)
+        rows = slice(0, 64)
+        same = opened.weights.read(head, rows).equal(opened.weights.read(f"{tied}.weight", rows))
+        if not same:
+            raise BrokenWeights(
+                "config.json ties the head to the embedding, but their weights differ",
+                fix='set "tie_word_embeddings": false in config.json',
+            )
+    if extra:
+        raise BrokenWeights(
+            f"config.json accounts for all but {len(extra)} tensors, first {min(extra)}",
+            fix="restore the config.json that was published with the weights",
+        )
 
 
 def _pieces(opened: _Opened, shuffle: Shuffle | None, tell: Progress) -> Iterator[torch.Tensor]:
@@ -316,7 +343,11 @@ def _check_space(work: Path, needed: int) -> None:
         )
 
 
-def _disk_error(error: OSError, work: Path) -> OutputError:
+def _disk_error(error: OSError, source: Path, work: Path) -> NegawattError:
+    if error.filename and Path(error.filename).is_relative_to(source):
+        return NotAModel(
+            f"{error.filename} cannot be read: {error.strerror}", fix=f"chmod -R u+rX {source}"
+        )
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return OutputError(
             f"the disk of {work} is full", fix="free some space, or choose another --out"

@@ -185,7 +185,9 @@ def test_an_interrupted_run_leaves_nothing_that_looks_whole(
 
     with pytest.raises(KeyboardInterrupt):
         prepare(str(folder), tmp_path / "work", progress=stop)
-    assert not (tmp_path / "work" / "model").exists()
+    assert list((tmp_path / "work").iterdir()) == []
+    (tmp_path / "work" / "model.partial").mkdir()  # as kill -9 would leave it
+    (tmp_path / "work" / "model.partial" / "model.safetensors").write_bytes(b"half")
     prepared = prepare(str(folder), tmp_path / "work")
     assert [p.name for p in (tmp_path / "work").iterdir()] == ["model"]
     assert len(weights(prepared)) == len(load_file(folder / "model.safetensors"))
@@ -245,6 +247,32 @@ def test_weights_of_another_size_are_named(make_model: MakeModel, tmp_path: Path
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}))
     with pytest.raises(BrokenWeights, match=r"gate_proj\.weight is \[96, 64\].*\[128, 64\]"):
         prepare(str(folder), tmp_path / "work")
+
+
+def test_weights_that_would_be_lost_are_named(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model(attention_bias=True)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"attention_bias": False}))
+    with pytest.raises(BrokenWeights, match=r"all but 8 tensors, first .*k_proj\.bias"):
+        prepare(str(folder), tmp_path / "work")
+
+
+def test_a_head_stored_beside_its_embedding_must_be_the_same(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    folder = make_model(tie_word_embeddings=True)
+    rewrite(folder, lambda w: w.update({"lm_head.weight": w["model.embed_tokens.weight"].clone()}))
+    assert "lm_head.weight" not in weights(prepare(str(folder), tmp_path / "work"))
+    rewrite(folder, lambda w: w["lm_head.weight"].add_(1))
+    with pytest.raises(BrokenWeights, match="ties the head"):
+        prepare(str(folder), tmp_path / "work")
+
+
+def test_positions_that_old_files_keep_are_left_out(make_model: MakeModel, tmp_path: Path) -> None:
+    folder = make_model()
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    rewrite(folder, lambda w: w.update({name: torch.ones(32)}))
+    assert name not in weights(prepare(str(folder), tmp_path / "work"))
 
 
 def test_integer_weights_are_refused(make_model: MakeModel, tmp_path: Path) -> None:
@@ -312,6 +340,19 @@ def test_a_disk_that_refuses_is_an_output_error(
     with pytest.raises(OutputError, match=words):
         prepare(str(folder), tmp_path / "work")
     assert not (tmp_path / "work" / "model").exists()
+
+
+def test_a_source_file_that_may_not_be_read_is_not_blamed_on_the_output(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_model()
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / "tokenizer.json"))
+
+    monkeypatch.setattr(shutil, "copyfile", refuse)
+    with pytest.raises(NotAModel, match=r"tokenizer\.json cannot be read"):
+        prepare(str(folder), tmp_path / "work")
 
 
 def test_too_little_space_is_said_before_anything_is_written(
