@@ -13,39 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from negawatt.core.errors import BrokenWeights, TokenizerMissing, UnsupportedArchitecture
 from negawatt.models.architecture import Blueprint, blueprint
 from negawatt.models.checkpoint import Rows
+from negawatt.models.gguf_config import ARCHITECTURES, DOWNLOAD, config_of, wanted
 from negawatt.models.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
-
-#: GGUF architecture -> class name. Mistral files call themselves llama.
-ARCHITECTURES = {
-    "llama": "LlamaForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "gemma3": "Gemma3ForCausalLM",
-}
-_CONFIG_KEYS = {
-    "block_count": "num_hidden_layers",
-    "context_length": "max_position_embeddings",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.layer_norm_rms_epsilon": "rms_norm_eps",
-    "attention.key_length": "head_dim",
-    "attention.sliding_window": "sliding_window",
-}
-_TOKEN_KEYS = {
-    "tokenizer.ggml.bos_token_id": "bos_token_id",
-    "tokenizer.ggml.eos_token_id": "eos_token_id",
-    "tokenizer.ggml.padding_token_id": "pad_token_id",
-}
-_DOWNLOAD = "download the file again; compare its SHA-256 with the published one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +100,6 @@ class GgufModel:
 
     plan: Blueprint
     weights: GgufWeights
-    notes: tuple[str, ...]
 
 
 def open_gguf(file: Path) -> GgufModel:
@@ -134,7 +110,7 @@ def open_gguf(file: Path) -> GgufModel:
         UnsupportedArchitecture: a family not in `ARCHITECTURES`, or unknown tensors.
     """
     reader = _reader(file)
-    fields = {key: field.contents() for key, field in reader.fields.items() if _wanted(key)}
+    fields = {key: field.contents() for key, field in reader.fields.items() if wanted(key)}
     if int(fields.get("split.count") or 1) > 1:
         raise BrokenWeights(
             f"{file.name} is one of {fields['split.count']} parts",
@@ -149,20 +125,16 @@ def open_gguf(file: Path) -> GgufModel:
     places = _places(file, reader)
     del reader  # its field table is several times the size of the strings in it
     factors = places.pop("rope_freqs.weight", None)
-    config = _config(family, fields, places)
-    notes = _rope(config, family, fields, None if factors is None else _vector(file, factors))
+    shapes = {name: place.shape for name, place in places.items()}
+    scaling = None if factors is None else _vector(file, factors)
+    config = config_of(family, fields, shapes, scaling)
     plan = blueprint(config)
     named = _rename(family, plan, places)
     heads = (config["num_attention_heads"], config["num_key_value_heads"])
     weights = GgufWeights(
         file, named, heads if family == "llama" else None, 1.0 if family == "gemma3" else 0.0
     )
-    return GgufModel(plan, weights, notes)
-
-
-def _wanted(key: str) -> bool:
-    """Everything but the token tables, which are long and read elsewhere."""
-    return not key.startswith("tokenizer.") or key in _TOKEN_KEYS
+    return GgufModel(plan, weights)
 
 
 def _reader(file: Path) -> Any:
@@ -172,7 +144,7 @@ def _reader(file: Path) -> Any:
         return GGUFReader(file)
     except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
         raise BrokenWeights(
-            f"{file.name} is truncated or no GGUF file: {error}", fix=_DOWNLOAD
+            f"{file.name} is truncated or no GGUF file: {error}", fix=DOWNLOAD
         ) from error
 
 
@@ -182,9 +154,7 @@ def _places(file: Path, reader: Any) -> dict[str, _Place]:
     for tensor in reader.tensors:
         start = int(tensor.data_offset)
         if start + int(tensor.n_bytes) > size:
-            raise BrokenWeights(
-                f"{file.name} is truncated: {tensor.name} is cut off", fix=_DOWNLOAD
-            )
+            raise BrokenWeights(f"{file.name} is truncated: {tensor.name} is cut off", fix=DOWNLOAD)
         places[str(tensor.name)] = _Place(
             int(tensor.tensor_type),
             tensor.tensor_type.name,
@@ -196,103 +166,7 @@ def _places(file: Path, reader: Any) -> dict[str, _Place]:
     return places
 
 
-def _config(family: str, fields: Mapping[str, Any], places: Mapping[str, _Place]) -> dict[str, Any]:
-    """The `config.json` that the header stands for."""
-    config: dict[str, Any] = {"architectures": [ARCHITECTURES[family]]}
-    for key, name in _CONFIG_KEYS.items():
-        value = fields.get(f"{family}.{key}")
-        if isinstance(value, list):
-            raise UnsupportedArchitecture(
-                f"GGUF key {family}.{key} differs from block to block",
-                fix="give a model whose blocks are all alike",
-            )
-        if value is not None:
-            config[name] = value
-    config |= {name: fields[key] for key, name in _TOKEN_KEYS.items() if key in fields}
-    needed = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
-    missing = [name for name in needed if name not in config]
-    if missing or "token_embd.weight" not in places:
-        what = ", ".join(missing) or "token_embd.weight"
-        raise BrokenWeights(f"the GGUF header lacks {what}", fix=_DOWNLOAD)
-    config.setdefault("num_key_value_heads", config["num_attention_heads"])
-    head = fields.get(f"{family}.rope.dimension_count")
-    config.setdefault("head_dim", head or config["hidden_size"] // config["num_attention_heads"])
-    config["vocab_size"] = places["token_embd.weight"].shape[0]
-    config["tie_word_embeddings"] = "output.weight" not in places
-    if family in {"llama", "qwen3"}:
-        config["attention_bias"] = "blk.0.attn_q.bias" in places
-    if family == "llama":
-        config["mlp_bias"] = "blk.0.ffn_gate.bias" in places
-    if family != "gemma3":
-        config.pop("sliding_window", None)
-    else:  # the 27 B model, with 62 blocks, alone scales by hidden size per head
-        large = config["num_hidden_layers"] == 62
-        config["query_pre_attn_scalar"] = (
-            config["hidden_size"] // config["num_attention_heads"] if large else config["head_dim"]
-        )
-    return config
-
-
-def _rope(
-    config: dict[str, Any],
-    family: str,
-    fields: Mapping[str, Any],
-    factors: np.ndarray[Any, Any] | None,
-) -> tuple[str, ...]:
-    """Add the rotary settings to `config`; return notes for the user."""
-    theta = float(fields.get(f"{family}.rope.freq_base") or 10_000.0)
-    scaling = str(fields.get(f"{family}.rope.scaling.type") or "none")
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
-    if factors is not None:
-        rope = _llama3_rope(factors, theta)
-    elif scaling in {"linear", "yarn"}:
-        rope |= {"rope_type": scaling, "factor": float(fields[f"{family}.rope.scaling.factor"])}
-        original = fields.get(f"{family}.rope.scaling.original_context_length")
-        if original:
-            rope["original_max_position_embeddings"] = int(original)
-    elif scaling != "none":
-        raise UnsupportedArchitecture(
-            f"rotary scaling {scaling} is not supported",
-            fix="give a model with default, linear, yarn or llama3 scaling",
-        )
-    if family == "gemma3":
-        local = float(fields.get(f"{family}.rope.freq_base_swa") or 10_000.0)
-        config["rope_parameters"] = {
-            "full_attention": rope,
-            "sliding_attention": {"rope_type": "default", "rope_theta": local},
-        }
-    else:
-        config["rope_parameters"] = rope
-    return ()
-
-
-def _llama3_rope(factors: np.ndarray[Any, Any], theta: float) -> dict[str, Any]:
-    """The Llama 3.1 scaling whose frequency factors are exactly those stored.
-
-    The file keeps only the resulting factor of each frequency; the four
-    published settings are recovered and proved by computing the factors again.
-    """
-    low, high, original = 1.0, 4.0, 8192  # as published with every Llama 3.1 and 3.2 model
-    factor = float(np.max(factors))
-    wavelength = 2 * np.pi * theta ** (np.arange(len(factors)) / len(factors))
-    smooth = np.clip((original / wavelength - low) / (high - low), 0.0, 1.0)
-    again = 1.0 / ((1 - smooth) / factor + smooth)
-    if not np.allclose(again, factors, rtol=1e-3):
-        raise UnsupportedArchitecture(
-            "the file scales rotary frequencies in a way that is not Llama 3's",
-            fix="give the original safetensors model",
-        )
-    return {
-        "rope_type": "llama3",
-        "rope_theta": theta,
-        "factor": factor,
-        "low_freq_factor": low,
-        "high_freq_factor": high,
-        "original_max_position_embeddings": original,
-    }
-
-
-def _vector(file: Path, place: _Place) -> np.ndarray[Any, Any]:
+def _vector(file: Path, place: _Place) -> npt.NDArray[np.float64]:
     data = np.memmap(file, dtype=place.dtype, mode="r", offset=place.start, shape=place.stored)
     return np.array(data, dtype=np.float64)
 

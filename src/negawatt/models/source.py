@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +17,9 @@ from negawatt.core.codec import decode, encode
 from negawatt.core.errors import BrokenWeights, NegawattError, NotAModel, OutputError
 from negawatt.core.records import Layer
 from negawatt.models import grid, hub
-from negawatt.models.architecture import Blueprint, blueprint
-from negawatt.models.checkpoint import Rows, Weights, open_folder, write_bfloat16
+from negawatt.models.checkpoint import Rows, open_folder, write_bfloat16
 from negawatt.models.grid import GridFinding
+from negawatt.models.opened import Opened, digest_of, open_source
 from negawatt.models.origin import Origin, locate
 from negawatt.models.permute import Shuffle
 from negawatt.models.tokenizer import copy_tokenizer, verify_tokenizer
@@ -34,7 +33,6 @@ Progress = Callable[[str, float], None]
 MARKER = "negawatt.json"
 _PARTIAL = "model.partial"
 _VERSION = 1  # of the prepared form; a folder of another version is made again
-_DERIVED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")  # old files keep; worked out anew
 _PIECE = 2**22  # values moved at a time: 16 MiB in float32
 
 
@@ -65,15 +63,6 @@ class ModelSource:
     notes: tuple[str, ...]
     grid: tuple[GridFinding, ...]
     off_grid: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    plan: Blueprint
-    weights: Weights
-    files: tuple[Path, ...]  # that hold the weights
-    types: Mapping[str, str] | None  # storage types, where the file says them
-    notes: tuple[str, ...]
 
 
 def prepare(
@@ -156,9 +145,7 @@ def _finished(folder: Path, asked: Mapping[str, Any]) -> ModelSource | None:
 def _make(
     origin: Origin, path: Path, folder: Path, asked: Mapping[str, Any], tell: Progress
 ) -> ModelSource:
-    opened = _open(path)
-    _check_complete(opened)
-    _check_rest(opened)
+    opened = open_source(path)
     _check_space(folder.parent, opened.plan.bf16_bytes)
     partial = folder.with_name(_PARTIAL)
     for old in (partial, folder):
@@ -184,12 +171,12 @@ def _make(
     source = ModelSource(
         folder=folder,
         origin=origin.name,
-        digest=_digest(opened.files),
+        digest=digest_of(opened.files),
         architecture=opened.plan.architecture,
         parameters=opened.plan.parameters,
         bf16_bytes=opened.plan.bf16_bytes,
         layers=layers,
-        notes=(*opened.notes, *_grid_notes(found, left, moved=shuffle is not None)),
+        notes=_grid_notes(found, left, moved=shuffle is not None),
         grid=found,
         off_grid=shuffle is not None,
     )
@@ -199,68 +186,7 @@ def _make(
     return source
 
 
-def _open(path: Path) -> _Opened:
-    if path.is_file():
-        from negawatt.models.gguf import open_gguf
-
-        model = open_gguf(path)
-        return _Opened(model.plan, model.weights, (path,), model.weights.types, model.notes)
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
-    except ValueError as error:
-        raise NotAModel(
-            f"{path / 'config.json'} is no JSON", fix="download config.json again"
-        ) from error
-    if not isinstance(config, dict):
-        raise NotAModel(f"{path / 'config.json'} is no configuration", fix="download it again")
-    plan = blueprint(config)
-    try:
-        weights, files = open_folder(path)
-    except PermissionError as error:
-        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
-    return _Opened(plan, weights, files, None, ())
-
-
-def _check_complete(opened: _Opened) -> None:
-    have = opened.weights.shapes
-    missing = [name for name in opened.plan.shapes if name not in have]
-    if missing:
-        raise BrokenWeights(
-            f"{len(missing)} of {len(opened.plan.shapes)} tensors are missing, first {missing[0]}",
-            fix="download the model again, with every weight file",
-        )
-    for name, shape in opened.plan.shapes.items():
-        if have[name] != shape:
-            raise BrokenWeights(
-                f"{name} is {list(have[name])}, config.json says {list(shape)}",
-                fix="put weights and config.json of the same model together",
-            )
-
-
-def _check_rest(opened: _Opened) -> None:
-    """Raise when the source holds weights that the model would silently lose."""
-    extra = set(opened.weights.shapes) - set(opened.plan.shapes)
-    extra = {name for name in extra if not name.endswith(_DERIVED)}
-    head, tied = "lm_head.weight", opened.plan.layers[-1].tied_to
-    if tied and head in extra:  # stored twice, which is harmless while both are the same
-        extra.discard(head)
-        rows = slice(0, 64)
-        same = opened.weights.read(head, rows).equal(opened.weights.read(f"{tied}.weight", rows))
-        if not same:
-            raise BrokenWeights(
-                "config.json ties the head to the embedding, but their weights differ",
-                fix='set "tie_word_embeddings": false in config.json',
-            )
-    if extra:
-        raise BrokenWeights(
-            f"config.json accounts for all but {len(extra)} tensors, first {min(extra)}",
-            fix="restore the config.json that was published with the weights",
-        )
-
-
-def _pieces(opened: _Opened, shuffle: Shuffle | None, tell: Progress) -> Iterator[torch.Tensor]:
+def _pieces(opened: Opened, shuffle: Shuffle | None, tell: Progress) -> Iterator[torch.Tensor]:
     """Every tensor in order, a few rows at a time, checked and in bfloat16."""
     import torch
 
@@ -320,17 +246,6 @@ def _generation(path: Path, config: Mapping[str, Any]) -> Mapping[str, Any]:
             pass
     keys = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {key: config[key] for key in keys if config.get(key) is not None}
-
-
-def _digest(files: Sequence[Path]) -> str:
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
-    if len(files) == 1:
-        return digests[0]
-    lines = "".join(f"{d}  {f.name}\n" for d, f in zip(digests, files, strict=True))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _check_space(work: Path, needed: int) -> None:
