@@ -7,6 +7,7 @@ per machine, engine and version, and kept.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import statistics
@@ -149,8 +150,13 @@ def _time_shape(
                 times[fmt].append((clock.cpu() - start) / repeats[fmt] / kernel.copies)
         rows += [
             CostRow(
-                shape=shape, format=fmt, threads=wanted.threads, tokens=tokens,
-                cpu_s=statistics.median(found), low=min(found), high=max(found),
+                shape=shape,
+                format=fmt,
+                threads=wanted.threads,
+                tokens=tokens,
+                cpu_s=statistics.median(found),
+                low=min(found),
+                high=max(found),
             )
             for fmt, found in times.items()
         ]
@@ -164,6 +170,22 @@ def _repeats(kernel: Kernel, tokens: int, clock: Clock) -> int:
     kernel.run(tokens)
     once = max(clock.cpu() - start, 1e-6)
     return max(1, math.ceil(_LEAST_S / once))
+
+
+def kept_at(cache: Path, *, machine: str, runtime: str, what: str = "costs") -> Path:
+    """Where a figure of one machine and engine is kept in the cache folder.
+
+    Args:
+        cache: The cache folder.
+        machine: Which machine.
+        runtime: Name and version of the engine.
+        what: Which figures: "costs" or "calibrations".
+
+    >>> kept_at(Path("cache"), machine="m", runtime="engine 1.0").as_posix()
+    'cache/costs-dce28ee05d414c24.json'
+    """
+    digest = hashlib.sha256(json.dumps([machine, runtime]).encode()).hexdigest()
+    return cache / f"{what}-{digest[:16]}.json"
 
 
 def load_table(path: Path, *, machine: str, runtime: str) -> CostTable:
@@ -183,14 +205,23 @@ def save_table(path: Path, table: CostTable) -> None:
     Raises:
         UsageError: the cache folder cannot be written.
     """
+    keep(path, table)
+
+
+def keep(path: Path, record: object) -> None:
+    """Write a record into the cache; the file is replaced in one step.
+
+    Raises:
+        UsageError: the cache folder cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(encode(table)), encoding="utf-8")
+        partial.write_text(json.dumps(encode(record)), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         raise UsageError(
-            f"the cost table cannot be kept at {path}: {error.strerror}",
+            f"{path} cannot be written: {error.strerror}",
             fix="choose another cache folder with NEGAWATT_CACHE",
         ) from error
 
@@ -223,9 +254,7 @@ def _at_least_as_fine(a: Format, b: Format) -> bool:
     return a.bits >= b.bits and span_a <= span_b and (not a.symmetric or b.symmetric)
 
 
-def _never_dearer(
-    table: CostTable, wanted: Wanted, a: Format, b: Format, margin: float
-) -> bool:
+def _never_dearer(table: CostTable, wanted: Wanted, a: Format, b: Format, margin: float) -> bool:
     shapes = [shape for shape in wanted.shapes if b.fits(shape.cols)]
     if any(not a.fits(shape.cols) for shape in shapes):
         return False

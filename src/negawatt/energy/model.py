@@ -120,8 +120,13 @@ class EnergyModel:
         cpu = sum(self._share(phase) * self.cpu(plan, phase) for phase in PHASES)
         spread = max((fit.spread for fit in self.calibration.values()), default=0.0)
         work = Estimate(
-            value=cpu, low=cpu * (1 - min(spread, 0.9)), high=cpu * (1 + spread), unit="s/token",
-            kind=Kind.MODELLED, source="energy model", boundary="process",
+            value=cpu,
+            low=cpu * (1 - min(spread, 0.9)),
+            high=cpu * (1 + spread),
+            unit="s/token",
+            kind=Kind.MODELLED,
+            source="energy model",
+            boundary="process",
         )
         return self.joules_per_cpu_s.times(work, unit="J/token")
 

@@ -30,6 +30,7 @@ from negawatt.core.outcome import Check
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Decision, Format, Layer
 from negawatt.energy import costs
+from negawatt.energy.calibrations import remember
 from negawatt.energy.costs import CostTable, Shape, Wanted
 from negawatt.energy.model import (
     PHASES,
@@ -116,6 +117,7 @@ class OptimizeJob:
         self.track = track
         uniform = self._uniform(track, formats, reference_folder)
         model = self._energy_model(table, threads, uniform)
+        remember(self.tools.cache, model, architecture=self.source.architecture, threads=threads)
         sensitivity = self._sensitivities(texts, bank, formats)
         choices = self._search(texts, bank, formats, sensitivity, model)
         trials = [*uniform, *self._verify(track, choices, sensitivity, model, uniform)]
@@ -190,7 +192,7 @@ class OptimizeJob:
             threads=self.order.threads or 1, tokens=(batch, PREFILL_TOKENS),
         )
         name = f"{runtime.name} {runtime.version}"
-        path = self.tools.cache / f"costs-{fingerprint(self.tools.machine_id, name)[:16]}.json"
+        path = costs.kept_at(self.tools.cache, machine=self.tools.machine_id, runtime=name)
         table = costs.load_table(path, machine=self.tools.machine_id, runtime=name)
         table = costs.measure_costs(
             runtime, wanted, table, clock=self.tools.clock,
