@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from negawatt.settings import Settings
 
 _PACKAGES = (
-    "negawatt", "torch", "transformers", "openvino", "numpy", "scipy", "compressed-tensors",
+    "negawatt",
+    "torch",
+    "transformers",
+    "openvino",
+    "numpy",
+    "scipy",
+    "compressed-tensors",
 )
 
 

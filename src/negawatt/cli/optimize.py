@@ -82,7 +82,11 @@ def command(
     flags = {"run.workload": workload, "run.threads": threads, "run.seed": seed}
     with _progress() as progress:
         outcome = wiring.optimize(
-            model, max_loss=share_of_loss(max_loss), out=out, text=text, flags=flags,
+            model,
+            max_loss=share_of_loss(max_loss),
+            out=out,
+            text=text,
+            flags=flags,
             progress=progress,
         )
     if as_json:
@@ -106,12 +110,23 @@ def _progress() -> Iterator[Progress]:
         yield _lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     with Progress(
-        TextColumn("[bold]{task.description:<28}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(), TextColumn("left about"), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True,
+        TextColumn("[bold]{task.description:<28}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left about"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
     ) as bars:
         task = bars.add_task("starting", total=sum(STAGES.values()))
 

@@ -24,7 +24,9 @@ _GAP = 1e-6  # relative optimality gap that counts as exact here
 _TIME_LIMIT_S = 20.0
 
 
-def assign(loss: Floats, energy: Floats, groups: Sequence[slice], budget: float) -> NDArray[np.intp]:
+def assign(
+    loss: Floats, energy: Floats, groups: Sequence[slice], budget: float
+) -> NDArray[np.intp]:
     """Pick one option per group with the least total loss within `budget`.
 
     Args:
@@ -69,9 +71,7 @@ def assign(loss: Floats, energy: Floats, groups: Sequence[slice], budget: float)
     return np.array([group.start + int(np.argmax(result.x[group])) for group in groups])
 
 
-def shadow_price(
-    loss: Floats, energy: Floats, groups: Sequence[slice], budget: float
-) -> float:
+def shadow_price(loss: Floats, energy: Floats, groups: Sequence[slice], budget: float) -> float:
     """What one more unit of energy would be worth in loss: λ of the relaxed problem.
 
     >>> loss, energy = np.array([0.0, 3.0]), np.array([10.0, 5.0])

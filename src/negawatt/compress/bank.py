@@ -119,7 +119,6 @@ class BankView(Mapping[str, QuantisedWeight]):
         return len(self._plan)
 
 
-
 def candidates(layer: Layer, formats: tuple[Format, ...]) -> tuple[Format, ...]:
     """The quantised formats whose groups divide this layer's rows."""
     return tuple(fmt for fmt in formats if fmt.bits < 16 and fmt.fits(layer.cols))

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _HESSIANS_AT_ONCE = 128 * 2**20  # bytes of input statistics held at a time
 _ROWS = 8192  # rows quantised at a time: rows do not depend on each other
-_SECOND_ORDER_BITS = 5  # from this many bits on, plain rounding is as good and much faster
 
 
 def fill_bank(
@@ -38,8 +37,8 @@ def fill_bank(
 ) -> None:
     """Write every candidate of every layer that the bank does not hold yet.
 
-    Narrow formats are corrected with the Hessian of the layer's inputs on
-    `windows`; layers are taken in groups whose statistics fit in memory, and
+    Rounding is corrected with the Hessian of the layer's inputs on `windows`,
+    but for embeddings, whose input is no vector; layers are taken in groups whose statistics fit in memory, and
     the text is run once per group.
 
     Args:
@@ -91,7 +90,7 @@ def _missing(layer: Layer, formats: Sequence[Format], bank: WeightBank) -> list[
 
 
 def _quantise(layer: Layer, weight: Tensor, hessian: Tensor | None, fmt: Format) -> QuantisedWeight:
-    second_order = hessian is not None and fmt.bits < _SECOND_ORDER_BITS
+    second_order = hessian is not None
     parts = []
     try:
         for start in range(0, layer.rows, _ROWS):

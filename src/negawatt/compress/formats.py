@@ -45,11 +45,12 @@ def rounding_error(
 
 
 def shortlist(
-    energy: Mapping[Format, float], error: Mapping[Format, float], *, most: int
+    haven: Format, energy: Mapping[Format, float], error: Mapping[Format, float], *, most: int
 ) -> tuple[Format, ...]:
-    """The widest format as a safe haven, and those that save the most energy per error.
+    """A safe haven, and the formats that save the most energy beside it per error.
 
     Args:
+        haven: Kept in any case.
         energy: Of the whole model in each format. [J/token]
         error: From `rounding_error`.
         most: How many to keep, the haven included.
@@ -59,12 +60,11 @@ def shortlist(
 
     >>> from negawatt.core.records import Format
     >>> a, b, c = Format(8), Format(4, 32), Format(4, 128)
-    >>> kept = shortlist({a: 10.0, b: 7.0, c: 6.0}, {a: 1e-4, b: 0.01, c: 0.02}, most=2)
+    >>> kept = shortlist(a, {a: 10.0, b: 7.0, c: 6.0}, {a: 1e-4, b: 0.01, c: 0.02}, most=2)
     >>> [fmt.name for fmt in kept]
     ['int8-row-sym', 'int4-g32-sym']
     """
     known = [fmt for fmt in energy if fmt in error]
-    haven = min(known, key=lambda fmt: (error[fmt], energy[fmt]))
     narrow = [fmt for fmt in known if fmt.bits < haven.bits and energy[fmt] < energy[haven]]
     narrow.sort(key=lambda fmt: (energy[haven] - energy[fmt]) / error[fmt], reverse=True)
     return (haven, *narrow[: most - 1])

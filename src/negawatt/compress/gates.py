@@ -10,7 +10,7 @@ candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -20,7 +20,8 @@ from negawatt.compress.quantise import dequantise
 
 if TYPE_CHECKING:
     from negawatt.compress.bank import WeightBank
-    from negawatt.core.records import Format, Layer
+    from negawatt.core.records import Format
+    from negawatt.energy.units import Unit
 
 _ROWS = 8192  # rows handled at a time, so that a large head needs no large temporary
 _SILENT = 1e-3  # gates below this are left out of the mixture, not of the gradient
@@ -115,32 +116,36 @@ class _GatedEmbedding(_Gated):
 
 
 class GatedModel:
-    """A Hugging Face decoder with gates in front of every layer that has candidates.
+    """A Hugging Face decoder with gates in front of every unit that has candidates.
 
     Args:
         model: Its modules are replaced in place; give it up afterwards.
-        layers: The layers to gate, in order.
-        candidates: Quantised formats by layer name; layers without any stay plain.
+        parts: The units to gate, in order; the layers of one share its gates.
+        formats: Candidates; a unit gets those that fit all its layers, and
+            stays plain when none does.
         bank: Where the candidates are.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        layers: Sequence[Layer],
-        candidates: Mapping[str, Sequence[Format]],
+        parts: Sequence[Unit],
+        formats: Sequence[Format],
         bank: WeightBank,
     ) -> None:
         self.model = model.requires_grad_(requires_grad=False)
-        self.layers = tuple(layer for layer in layers if candidates.get(layer.name))
-        self.candidates = {layer.name: tuple(candidates[layer.name]) for layer in self.layers}
-        self._modules: dict[str, _Gated] = {}
-        for layer in self.layers:
-            base = model.get_submodule(layer.name)
-            deltas = Deltas(bank, layer.name, self.candidates[layer.name], _weight(base))
-            gated = (_GatedEmbedding if layer.kind == "embedding" else _GatedLinear)(base, deltas)
-            model.set_submodule(layer.name, gated)
-            self._modules[layer.name] = gated
+        self.candidates = {
+            unit.name: fitting for unit in parts if (fitting := unit.candidates(formats))
+        }
+        self._modules: dict[str, list[_Gated]] = {}
+        for unit in parts:
+            for layer in unit.layers if unit.name in self.candidates else ():
+                base = model.get_submodule(layer.name)
+                deltas = Deltas(bank, layer.name, self.candidates[unit.name], _weight(base))
+                kind = _GatedEmbedding if layer.kind == "embedding" else _GatedLinear
+                gated = kind(base, deltas)
+                model.set_submodule(layer.name, gated)
+                self._modules.setdefault(unit.name, []).append(gated)
         self._head = cast("nn.Module", cast("Any", model).get_output_embeddings())
         # Blocks are run again in the backward pass instead of keeping what they computed.
         cast("Any", model).activation_checkpointing_enable({"use_reentrant": False})
@@ -148,7 +153,7 @@ class GatedModel:
 
     @property
     def options(self) -> list[tuple[str, Format]]:
-        """Every (layer, candidate) pair in the order of the gates' columns."""
+        """Every (unit, candidate) pair in the order of the gates' columns."""
         return [(name, fmt) for name, formats in self.candidates.items() for fmt in formats]
 
     def set_gates(self, gates: Tensor | None) -> None:
@@ -162,7 +167,8 @@ class GatedModel:
         for name, formats in self.candidates.items():
             width = len(formats)
             part = None if gates is None else gates[:, at : at + width]
-            self._modules[name].gates = part
+            for module in self._modules[name]:
+                module.gates = part
             at += width
 
     def hidden(self, tokens: Tensor) -> Tensor:

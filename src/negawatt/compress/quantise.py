@@ -59,6 +59,11 @@ def fit_grid(
         best_error = torch.where(better, total, best_error)
         best_scale = torch.where(better, scale, best_scale)
         best_zero = torch.where(better, zero, best_zero)
+    if not bool(torch.isfinite(best_error).all()):
+        raise BrokenWeights(
+            "a matrix holds values too large for 16-bit scales",
+            fix="leave this model at 16 bits; its weights are out of the usual range",
+        )
     return best_scale, best_zero
 
 
@@ -148,7 +153,8 @@ def _inverse_factor(hessian: Tensor, order: Tensor) -> Tensor:
     """Upper Cholesky factor of the damped inverse, columns in visiting order."""
     damped = hessian[order][:, order].double()
     diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1.0
+    dead = diagonal == 0
+    diagonal[dead] = 1.0 if bool(dead.all()) else diagonal[~dead].mean()
     for strength in (_DAMPING, 10 * _DAMPING, 100 * _DAMPING):
         trial = damped.clone()
         trial.diagonal().add_(strength * diagonal.mean())
@@ -167,8 +173,7 @@ def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, 
         half = 2 ** (fmt.bits - 1)
         # The extreme value lands on the longer, negative side of the codes.
         low, high = groups.amin(-1), groups.amax(-1)
-        extreme = torch.where(high.abs() > low.abs(), -high, low)
-        span = extreme * shrink
+        span = torch.where(high.abs() > low.abs(), high, low) * shrink  # its sign is the scale's
         scale = span / -half if fmt.bits < 8 else span.abs() / (half - 1)
         return _safe(scale), torch.full_like(scale, float(half))
     low = groups.amin(-1).clamp_max(0.0) * shrink
@@ -181,7 +186,8 @@ def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, 
 def _safe(scale: Tensor) -> Tensor:
     """Keep scales away from zero and representable in 16 bits."""
     tiny = 6e-8  # smallest float16 subnormal
-    scale = torch.where(scale.abs() < tiny, torch.full_like(scale, tiny), scale)
+    least = torch.full_like(scale, tiny).copysign(scale)
+    scale = torch.where(scale.abs() < tiny, least, scale)
     return scale.half().float()
 
 

@@ -66,7 +66,10 @@ def race(
 
 
 def _lap(
-    session: Session, prompt: np.ndarray[tuple[int, int], np.dtype[np.int64]], tokens: int, clock: Clock
+    session: Session,
+    prompt: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+    tokens: int,
+    clock: Clock,
 ) -> tuple[float, float, float, float]:
     batch, length = prompt.shape
     session.reset()
@@ -94,8 +97,13 @@ def centre(values: Sequence[float], *, unit: str, boundary: str = "process") -> 
     reach = int(math.floor((n - 1.96 * math.sqrt(n)) / 2)) if n >= 6 else 0
     reach = max(0, min(reach, (n - 1) // 2))
     return Estimate(
-        value=statistics.median(ordered), low=ordered[reach], high=ordered[n - 1 - reach],
-        unit=unit, kind=Kind.MEASURED, source=f"{_SOURCE}, median of {n} rounds", boundary=boundary,
+        value=statistics.median(ordered),
+        low=ordered[reach],
+        high=ordered[n - 1 - reach],
+        unit=unit,
+        kind=Kind.MEASURED,
+        source=f"{_SOURCE}, median of {n} rounds",
+        boundary=boundary,
     )
 
 
@@ -111,7 +119,11 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
     if len(logs) > 1:
         half = float(student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
     return Estimate(
-        value=math.exp(middle), low=math.exp(middle - half), high=math.exp(middle + half),
-        unit="1", kind=Kind.MEASURED,
-        source=f"{_SOURCE}, {len(logs)} paired rounds", boundary="process",
+        value=math.exp(middle),
+        low=math.exp(middle - half),
+        high=math.exp(middle + half),
+        unit="1",
+        kind=Kind.MEASURED,
+        source=f"{_SOURCE}, {len(logs)} paired rounds",
+        boundary="process",
     )

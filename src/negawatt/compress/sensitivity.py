@@ -33,7 +33,7 @@ class Sensitivity:
     """Gate gradients of sampled texts, and the Fisher information they span.
 
     Args:
-        options: The (layer, candidate) pair of each column.
+        options: The (unit, candidate) pair of each column.
         scores: float64, [samples, options], divided by the root of the tokens a
             sample, so that `scoresᵀ scores / samples` is F per token.
     """
@@ -125,5 +125,3 @@ def slices(tokens: Tensor) -> Iterator[slice]:
     step = max(1, SLICE // batch)
     for start in range(0, positions, step):
         yield slice(start, min(start + step, positions))
-
-

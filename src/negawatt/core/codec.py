@@ -52,7 +52,9 @@ def _decode(kind: Any, value: Any) -> Any:
     if kind is Any or isinstance(kind, TypeVar) or origin is typing.Literal:
         return value
     if origin in (typing.Union, types.UnionType):
-        return None if value is None else _decode(next(a for a in args if a is not type(None)), value)
+        return (
+            None if value is None else _decode(next(a for a in args if a is not type(None)), value)
+        )
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {key: _decode(args[1], item) for key, item in value.items()}
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
@@ -63,7 +65,9 @@ def _decode(kind: Any, value: Any) -> Any:
         return [_decode(args[0], item) for item in value]
     if is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        known = {f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value}
+        known = {
+            f.name: _decode(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value
+        }
         return typing.cast("type", kind)(**known)
     if kind is datetime:
         return datetime.fromisoformat(value)

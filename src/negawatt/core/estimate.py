@@ -66,16 +66,19 @@ class Estimate:
     ) -> Self:
         """A reading whose own error is negligible beside what it is used for."""
         return cls(
-            value=value, low=value, high=value, unit=unit, kind=kind, source=source,
+            value=value,
+            low=value,
+            high=value,
+            unit=unit,
+            kind=kind,
+            source=source,
             boundary=boundary,
         )
 
     def scaled(self, factor: float, *, unit: str | None = None) -> Estimate:
         """The estimate times an exact number, in another unit if given."""
         low, high = sorted((self.low * factor, self.high * factor))
-        return replace(
-            self, value=self.value * factor, low=low, high=high, unit=unit or self.unit
-        )
+        return replace(self, value=self.value * factor, low=low, high=high, unit=unit or self.unit)
 
     def times(self, other: Estimate, *, unit: str) -> Estimate:
         """The product of two non-negative estimates; intervals multiply end by end."""

@@ -28,7 +28,11 @@ class Factor:
     def estimate(self) -> Estimate:
         """The factor as an assumed estimate."""
         return Estimate(
-            value=self.value, low=self.low, high=self.high, unit=self.unit, kind=Kind.ASSUMED,
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            unit=self.unit,
+            kind=Kind.ASSUMED,
             source=f"{self.source} ({self.year})",
         )
 

@@ -69,7 +69,9 @@ class Session(Protocol):
             float32, [batch, keep, vocabulary].
         """
 
-    def stream(self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()) -> Iterator[int]:
+    def stream(
+        self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
+    ) -> Iterator[int]:
         """Reset, read `prompt`, and yield greedy tokens one at a time.
 
         Closing the iterator cancels the work. The stop token is not yielded.
@@ -117,14 +119,25 @@ class Runtime(Protocol):
     def convert(self, model: Path, out: Path) -> None:
         """Write the engine's own form of a Hugging Face `model` folder into `out`, at 16 bits."""
 
-    def compress(self, converted: Path, weights: Mapping[str, QuantisedWeight], out: Path) -> None:
+    def compress(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        out: Path,
+        *,
+        joint: Sequence[Sequence[str]] = (),
+    ) -> None:
         """Write a variant of a `converted` folder with the layers in `weights` replaced.
 
         Keys are `Layer.name`. `weights` may be lazy: each value is read once.
+        Layers named together in `joint` read the same input and share a format;
+        an engine may multiply them as one, or leave them apart: values are the same.
         """
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
         """Load a `convert`ed or `compress`ed folder."""
 
-    def kernel(self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions) -> Kernel:
+    def kernel(
+        self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
+    ) -> Kernel:
         """Build `copies` distinct [rows, cols] products in `fmt` for the cost table."""

@@ -10,7 +10,7 @@ that were run. In the gates the model is linear, so its gradient is exact.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,11 +20,17 @@ from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.records import Format, Layer, Phase, Plan, Workload
 from negawatt.energy.costs import CostTable, Shape
+from negawatt.energy.units import Unit, units
 
 PHASES: tuple[Phase, Phase] = ("prefill", "decode")
 
 #: Rows of activation that the prefill column of a table is measured at.
 PREFILL_TOKENS = 128
+
+_WIDE = 16  # bits: weights kept as they were are not merged
+
+#: Groups of layer names that an artifact multiplies as one.
+Joint = tuple[tuple[str, ...], ...]
 
 Group = Literal["attention", "ffn", "head", "embedding", "other", "rest"]
 
@@ -91,6 +97,11 @@ class EnergyModel:
     joules_per_cpu_s: Estimate
     calibration: Mapping[str, Calibration]
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Layers that may be multiplied as one, in execution order."""
+        return units(self.layers)
+
     def layer_cpu(self, layer: Layer, fmt: Format, phase: Phase) -> float:
         """CPU time of one layer per token of a phase, by the table alone. [s/token]"""
         batch = self.workload.batch
@@ -103,21 +114,36 @@ class EnergyModel:
             return self._product(shape, fmt, batch) / (batch * self.workload.prompt)
         return self._product(shape, fmt, PREFILL_TOKENS) / PREFILL_TOKENS
 
-    def cpu(self, plan: Plan, phase: Phase) -> float:
+    def unit_cpu(self, unit: Unit, fmt: Format, phase: Phase) -> float:
+        """CPU time of layers multiplied as one, per token, by the table alone. [s/token]"""
+        first = unit.layers[0]
+        whole = replace(first, rows=sum(layer.rows for layer in unit.layers))
+        return self.layer_cpu(whole, fmt, phase)
+
+    def joint(self, plan: Plan) -> Joint:
+        """Names of the layers that a plan lets an engine multiply as one, where that is cheaper."""
+        return tuple(
+            unit.names
+            for unit in self.units
+            if len({plan[name] for name in unit.names}) == 1
+            and self._pays_jointly(unit, plan[unit.name])
+        )
+
+    def cpu(self, plan: Plan, phase: Phase, joint: Joint = ()) -> float:
         """CPU time per token of a phase, rest and κ included. [s/token]"""
         fit = self.calibration.get(phase, Calibration(0.0, 1.0, 0.0))
-        return fit.rest + fit.kappa * self.table_cpu(plan, phase)
+        return fit.rest + fit.kappa * self.table_cpu(plan, phase, joint)
 
-    def table_cpu(self, plan: Plan, phase: Phase) -> float:
-        """Sum over layers, by the table alone. [s/token]"""
-        return sum(self.layer_cpu(layer, plan[layer.name], phase) for layer in self.layers)
+    def table_cpu(self, plan: Plan, phase: Phase, joint: Joint = ()) -> float:
+        """Sum over layers, by the table alone; those named in `joint` as one product. [s/token]"""
+        return sum(self._products_cpu(plan, phase, joint).values())
 
-    def energy(self, plan: Plan) -> Estimate:
+    def energy(self, plan: Plan, joint: Joint = ()) -> Estimate:
         """Energy per token of the workload, prefill and decode together. [J/token]
 
         The interval joins that of a CPU-second with the calibration's spread.
         """
-        cpu = sum(self._share(phase) * self.cpu(plan, phase) for phase in PHASES)
+        cpu = sum(self._share(phase) * self.cpu(plan, phase, joint) for phase in PHASES)
         spread = max((fit.spread for fit in self.calibration.values()), default=0.0)
         work = Estimate(
             value=cpu,
@@ -131,33 +157,70 @@ class EnergyModel:
         return self.joules_per_cpu_s.times(work, unit="J/token")
 
     def option_energy(self, options: Sequence[tuple[str, Format]]) -> NDArray[np.float64]:
-        """Energy of each (layer, format) pair: the exact gradient of E in the gates.
+        """Energy of each (unit, format) pair: the exact gradient of E in the gates.
+
+        Args:
+            options: Names of units (or of single layers) with a format each.
 
         Returns:
             float64, [options]. [J/token]
         """
-        by_name = {layer.name: layer for layer in self.layers}
-        return np.array([self._option(by_name[name], fmt) for name, fmt in options])
+        known = {layer.name: Unit((layer,)) for layer in self.layers}
+        known |= {unit.name: unit for unit in self.units}
+        return np.array([self._option(known[name], fmt) for name, fmt in options])
 
-    def parts(self, plan: Plan) -> dict[str, float]:
+    def parts(self, plan: Plan, joint: Joint = ()) -> dict[str, float]:
         """Energy of a plan by part of the model; the parts sum to the whole. [J/token]"""
         parts = dict.fromkeys(("attention", "ffn", "head", "embedding", "other", "rest"), 0.0)
-        for layer in self.layers:
-            parts[group_of(layer)] += self._option(layer, plan[layer.name])
-        rest = sum(
-            self._share(phase) * self.calibration[phase].rest
-            for phase in PHASES
-            if phase in self.calibration
-        )
-        parts["rest"] = rest * self.joules_per_cpu_s.value
+        groups = {layer.name: group_of(layer) for layer in self.layers}
+        for phase in PHASES:
+            fit = self.calibration.get(phase, Calibration(0.0, 1.0, 0.0))
+            weight = self._share(phase) * self.joules_per_cpu_s.value
+            for name, cpu in self._products_cpu(plan, phase, joint).items():
+                parts[groups[name]] += weight * fit.kappa * cpu
+            parts["rest"] += weight * fit.rest
         return {name: joules for name, joules in parts.items() if joules > 0}
 
-    def _option(self, layer: Layer, fmt: Format) -> float:
+    def _products_cpu(self, plan: Plan, phase: Phase, joint: Joint) -> dict[str, float]:
+        """Time of every product, under the name of its first layer. [s/token]"""
+        merged = {names[0]: names for names in joint}
+        inside = {name for names in joint for name in names}
+        by_name = {layer.name: layer for layer in self.layers}
+        found = {}
+        for layer in self.layers:
+            if layer.name in merged:
+                unit = Unit(tuple(by_name[name] for name in merged[layer.name]))
+                found[layer.name] = self.unit_cpu(unit, plan[layer.name], phase)
+            elif layer.name not in inside:
+                found[layer.name] = self.layer_cpu(layer, plan[layer.name], phase)
+        return found
+
+    def _pays_jointly(self, unit: Unit, fmt: Format) -> bool:
+        """True when the table knows the joint product, and it costs less than its parts."""
+        if len(unit.layers) == 1 or fmt.bits >= _WIDE:
+            return False
+        try:
+            whole, apart = self._unit_work(unit, fmt, whole=True), self._unit_work(unit, fmt)
+        except UsageError:  # the joint shape was not measured
+            return False
+        return whole < apart
+
+    def _unit_work(self, unit: Unit, fmt: Format, *, whole: bool = False) -> float:
+        """CPU time of a unit per token of the workload, as one or apart. [s/token]"""
         total = 0.0
         for phase in PHASES:
             fit = self.calibration.get(phase, Calibration(0.0, 1.0, 0.0))
-            total += self._share(phase) * fit.kappa * self.layer_cpu(layer, fmt, phase)
-        return total * self.joules_per_cpu_s.value
+            cpu = (
+                self.unit_cpu(unit, fmt, phase)
+                if whole
+                else sum(self.layer_cpu(layer, fmt, phase) for layer in unit.layers)
+            )
+            total += self._share(phase) * fit.kappa * cpu
+        return total
+
+    def _option(self, unit: Unit, fmt: Format) -> float:
+        whole = self._pays_jointly(unit, fmt)
+        return self._unit_work(unit, fmt, whole=whole) * self.joules_per_cpu_s.value
 
     def _share(self, phase: Phase) -> float:
         """Share of a request's tokens that belong to a phase. [1]"""

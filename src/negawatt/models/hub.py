@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from negawatt.core.errors import NegawattError, NotAModel, OutputError
@@ -41,13 +42,49 @@ def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None)
         NotAModel: no such model or revision, no access, or no network.
         OutputError: the cache cannot be written.
     """
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
+    with _told(model):
         for weights in _weights(model, endpoint):
             folder = _snapshot(model, weights, endpoint, cache)
             if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
                 return folder
+    raise NotAModel(
+        f"{model} holds no safetensors and no pytorch_model.bin",
+        fix="give another model, or download one of its .gguf files and give that file",
+    )
+
+
+def fetch_config(model: str, *, endpoint: str | None = None, cache: Path | None = None) -> Path:
+    """Download `config.json` of `org/name` or `org/name@revision`, and nothing else.
+
+    Args:
+        model: The hub id.
+        endpoint: As for `fetch`.
+        cache: As for `fetch`.
+
+    Returns:
+        The file.
+
+    Raises:
+        NotAModel: as for `fetch`, or the model has no such file.
+        OutputError: the cache cannot be written.
+    """
+    from huggingface_hub import hf_hub_download
+
+    repo, _, revision = model.partition("@")
+    with _told(model):
+        file = hf_hub_download(
+            repo, "config.json", revision=revision or None, endpoint=endpoint, cache_dir=cache
+        )
+    return Path(file)
+
+
+@contextmanager
+def _told(model: str) -> Iterator[None]:
+    """Turn what the hub library raises into errors of our own."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        yield
     except LocalEntryNotFoundError as error:
         raise _unreachable(model) from error
     except HfHubHTTPError as error:
@@ -65,10 +102,6 @@ def fetch(model: str, *, endpoint: str | None = None, cache: Path | None = None)
         raise _unreachable(model) from error
     except Exception as error:  # the network library is the hub library's own choice
         raise _unreachable(model) from error
-    raise NotAModel(
-        f"{model} holds no safetensors and no pytorch_model.bin",
-        fix="give another model, or download one of its .gguf files and give that file",
-    )
 
 
 def _snapshot(model: str, weights: Sequence[str], endpoint: str | None, cache: Path | None) -> Path:
@@ -117,6 +150,11 @@ def _refused(model: str, error: Exception) -> NegawattError:
         return NotAModel(
             f"the hub knows no model {model}",
             fix="check the spelling; for a private model: hf auth login",
+        )
+    if isinstance(error, errors.EntryNotFoundError):
+        return NotAModel(
+            f"{model} has no config.json",
+            fix="give another model, or download one of its .gguf files and give that file",
         )
     return NotAModel(f"the hub refused {model}: {error}", fix="try again later")
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from negawatt.core.errors import BrokenWeights, NotAModel
 from negawatt.models.architecture import Blueprint, blueprint
@@ -52,22 +53,29 @@ def _open(path: Path) -> Opened:
 
         model = open_gguf(path)
         return Opened(model.plan, model.weights, (path,), model.weights.types)
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
-    except ValueError as error:
-        raise NotAModel(
-            f"{path / 'config.json'} is no JSON", fix="download config.json again"
-        ) from error
-    if not isinstance(config, dict):
-        raise NotAModel(f"{path / 'config.json'} is no configuration", fix="download it again")
-    plan = blueprint(config)
+    plan = blueprint(read_config(path / "config.json"))
     try:
         weights, files = open_folder(path)
     except PermissionError as error:
         raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
     return Opened(plan, weights, files, None)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The contents of a `config.json`.
+
+    Raises:
+        NotAModel: it may not be read, or is no JSON object.
+    """
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise NotAModel(f"{file} may not be read", fix=f"chmod -R u+rX {file.parent}") from error
+    except ValueError as error:
+        raise NotAModel(f"{file} is no JSON", fix="download config.json again") from error
+    if not isinstance(config, dict):
+        raise NotAModel(f"{file} is no configuration", fix="download it again")
+    return config
 
 
 def _check_complete(opened: Opened) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from negawatt.actions.optimize.trials import INT8, Trial
@@ -13,7 +13,7 @@ from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.outcome import LayerChoice, Part, Point
 from negawatt.core.records import Cost, Decision, Format, Quality, Variant, Workload
 from negawatt.decisions.which import Contender, choose, pareto
-from negawatt.energy.model import EnergyModel
+from negawatt.energy.model import EnergyModel, Joint
 
 REFERENCE = "torch bf16"
 
@@ -56,9 +56,7 @@ def relative_energy(trial: Trial, evidence: Evidence) -> float:
         return 1.0
     own, rival = trial.laps, trial.rival
     workload = evidence.workload
-    pairs = zip(
-        own.prefill_cpu, own.decode_cpu, rival.prefill_cpu, rival.decode_cpu, strict=True
-    )
+    pairs = zip(own.prefill_cpu, own.decode_cpu, rival.prefill_cpu, rival.decode_cpu, strict=True)
     ratios = [
         (workload.prompt * a + workload.generate * b)
         / (workload.prompt * c + workload.generate * d)
@@ -70,9 +68,7 @@ def relative_energy(trial: Trial, evidence: Evidence) -> float:
 def points(evidence: Evidence) -> tuple[Point, ...]:
     """Every trial and the reference, with the measured front marked on the test text."""
     contenders = [
-        Contender(
-            t.name, t.test.loss.value, relative_energy(t, evidence), float(t.size_bytes)
-        )
+        Contender(t.name, t.test.loss.value, relative_energy(t, evidence), float(t.size_bytes))
         for t in evidence.trials
     ]
     front = set(pareto(contenders))
@@ -123,7 +119,13 @@ def _reference_point(evidence: Evidence) -> Point:
     prefill = centre(laps.prefill_cpu, unit="s/token")
     decode = centre(laps.decode_cpu, unit="s/token")
     trial = Trial(
-        REFERENCE, "reference", {}, evidence.reference, evidence.reference, laps, None,
+        REFERENCE,
+        "reference",
+        {},
+        evidence.reference,
+        evidence.reference,
+        laps,
+        None,
         evidence.reference_bytes,
     )
     cost = _cost(prefill, decode, trial, evidence)
@@ -178,28 +180,32 @@ def layer_choices(
     Args:
         model: Prices every option.
         plan: The chosen formats.
-        sensitivity: Expected KL of each (layer, format) alone. [nat/token]
+        sensitivity: Expected KL of each (unit, format) alone; the layers of a unit get
+            shares of it by their weights. [nat/token]
     """
     found = []
-    for layer in model.layers:
-        options = [fmt for name, fmt in sensitivity if name == layer.name]
-        harm = {fmt: sensitivity[layer.name, fmt] for fmt in options}
-        joules = {
-            fmt: float(model.option_energy([(layer.name, fmt)])[0]) for fmt in options
-        }
-        chosen = plan[layer.name]
+    for unit in model.units:
+        options = [fmt for name, fmt in sensitivity if name == unit.name]
+        harm = {fmt: sensitivity[unit.name, fmt] for fmt in options}
+        joules = {fmt: float(model.option_energy([(unit.name, fmt)])[0]) for fmt in options}
+        chosen = plan[unit.name]
         others = [fmt for fmt in options if fmt != chosen]
         next_best = min(others, key=lambda f: abs(joules[f] - joules[chosen]), default=chosen)
-        found.append(
-            LayerChoice(
-                layer=layer,
-                chosen=chosen.name,
-                sensitivity={fmt.name: harm[fmt] for fmt in options},
-                energy={fmt.name: joules[fmt] for fmt in options},
-                next_best=next_best.name,
-                because=_because(chosen, next_best, harm, joules),
+        because = _because(chosen, next_best, harm, joules)
+        if len(unit.layers) > 1:
+            because += f"; decided for {len(unit.layers)} layers that are multiplied as one"
+        for layer in unit.layers:
+            share = layer.weights / sum(one.weights for one in unit.layers)
+            found.append(
+                LayerChoice(
+                    layer=layer,
+                    chosen=chosen.name,
+                    sensitivity={fmt.name: share * harm[fmt] for fmt in options},
+                    energy={fmt.name: share * joules[fmt] for fmt in options},
+                    next_best=next_best.name,
+                    because=because,
+                )
             )
-        )
     return tuple(found)
 
 
@@ -223,10 +229,10 @@ def _because(
     )
 
 
-def parts(model: EnergyModel, plan: Mapping[str, Format]) -> tuple[Part, ...]:
+def parts(model: EnergyModel, plan: Mapping[str, Format], joint: Joint = ()) -> tuple[Part, ...]:
     """Where a plan's joules go, by the energy model; the parts sum to its total."""
-    total = model.energy(plan)
-    split = model.parts(plan)
+    total = model.energy(plan, joint)
+    split = model.parts(plan, joint)
     whole = math.fsum(split.values())
     return tuple(
         Part(name=name, energy=total.scaled(joules / whole)) for name, joules in split.items()

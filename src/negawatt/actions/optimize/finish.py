@@ -37,7 +37,10 @@ def export(job: OptimizeJob, decision: Decision, evidence: Evidence, out: Path) 
     runtime = job.tools.runtime
     weights = job.track.bank.view(trial.plan)
     served = out / runtime.name
-    _replace(served, lambda place: runtime.compress(job.track.converted, weights, place))
+    _replace(
+        served,
+        lambda place: runtime.compress(job.track.converted, weights, place, joint=trial.joint),
+    )
     for file in job.source.folder.iterdir():
         if file.name == "config.json" or file.name.startswith(_COMPANY):
             shutil.copy2(file, served / file.name)
@@ -61,7 +64,7 @@ def outcome(
 ) -> Outcome:
     """Gather everything into the record that reports are made from."""
     evidence, decision, model, alone = found
-    plan = next(t.plan for t in evidence.trials if t.name == decision.choice)
+    trial = next(t for t in evidence.trials if t.name == decision.choice)
     points = conclude.points(evidence)
     chosen = next(p for p in points if p.variant.name == decision.choice)
     int8 = next(p for p in points if p.variant.name == evidence.int8.name)
@@ -71,9 +74,9 @@ def outcome(
         facts=facts,
         points=points,
         decision=decision,
-        layers=conclude.layer_choices(model, plan, alone),
+        layers=conclude.layer_choices(model, trial.plan, alone),
         before=conclude.parts(model, evidence.int8.plan),
-        after=conclude.parts(model, plan),
+        after=conclude.parts(model, trial.plan, trial.joint),
         checks=tuple(job.checks),
         steps=tuple(job.journal.steps),
         sample_prompt=PROMPT,
@@ -193,4 +196,3 @@ def _replace(place: Path, write: Callable[[Path], None]) -> None:
     write(fresh)
     shutil.rmtree(place, ignore_errors=True)
     fresh.rename(place)
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,15 @@ from negawatt.actions.optimize import conclude, memory
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.trials import INT8, Track, Trial
-from negawatt.compress.bank import WeightBank, candidates
+from negawatt.compress.bank import WeightBank
 from negawatt.compress.calibrate import fill_bank
 from negawatt.compress.formats import rounding_error, shortlist
 from negawatt.compress.gates import GatedModel
 from negawatt.compress.race import race
 from negawatt.compress.search import Choice, EnergyGradientSearch, Problem, budgets
 from negawatt.compress.sensitivity import Sensitivity, measure_sensitivity
-from negawatt.core.errors import BudgetUnreachable, NumericsGateFailed
-from negawatt.core.outcome import Check
+from negawatt.core.errors import NumericsGateFailed
+from negawatt.core.outcome import Check, Role
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Decision, Format, Layer
 from negawatt.energy import costs
@@ -37,9 +37,11 @@ from negawatt.energy.model import (
     PREFILL_TOKENS,
     Calibration,
     EnergyModel,
+    Joint,
     Observation,
     calibrate,
 )
+from negawatt.energy.units import Unit, spread, units
 from negawatt.models.corpus import Corpus, split
 from negawatt.models.load import load_reference, load_tokenizer
 from negawatt.models.prose import load_text
@@ -76,8 +78,15 @@ class OptimizeJob:
         self.journal = Journal(
             work / "steps",
             fingerprint(
-                self.source.digest, self.source.off_grid, order.seed, order.workload.spec,
-                order.text, order.threads, tools.data, order.effort, tools.machine_id,
+                self.source.digest,
+                self.source.off_grid,
+                order.seed,
+                order.workload.spec,
+                order.text,
+                order.threads,
+                tools.data,
+                order.effort,
+                tools.machine_id,
                 tools.versions,
             ),
         )
@@ -87,12 +96,14 @@ class OptimizeJob:
     def _tell(self, stage: str, share: float) -> None:
         self.tools.progress(stage, share)
 
-    def _tell_half(self, stage: str, half: int, share: float) -> None:
+    def _tell_half(self, stage: str, half: int, _: str, share: float) -> None:
         self._tell(stage, (half + share) / 2)
 
     def _prepare(self) -> ModelSource:
         return prepare(
-            self.order.model, self.work, seed=self.order.seed,
+            self.order.model,
+            self.work,
+            seed=self.order.seed,
             progress=lambda _, share: self._tell("prepare", share),
         )
 
@@ -108,14 +119,21 @@ class OptimizeJob:
         table, wanted = self._costs()
         formats = self._formats(table, wanted)
         bank = self._candidates(texts, formats)
-        threads = self._threads(converted)
         track = Track(
-            tools=self.tools, effort=self.order.effort, workload=self.order.workload,
-            threads=threads, vocabulary=self._embedding().rows, converted=converted, bank=bank,
-            folder=self.work / "variants", selection=texts.selection, test=texts.test,
+            tools=self.tools,
+            effort=self.order.effort,
+            workload=self.order.workload,
+            threads=1,
+            vocabulary=self._embedding().rows,
+            converted=converted,
+            bank=bank,
+            folder=self.work / "variants",
+            selection=texts.selection,
+            test=texts.test,
         )
-        self.track = track
-        uniform = self._uniform(track, formats, reference_folder)
+        threads = self._threads(track)
+        self.track = track = replace(track, threads=threads)
+        uniform = self._uniform(track, formats, reference_folder, self._model(table, threads, {}))
         model = self._energy_model(table, threads, uniform)
         remember(self.tools.cache, model, architecture=self.source.architecture, threads=threads)
         sensitivity = self._sensitivities(texts, bank, formats)
@@ -142,9 +160,12 @@ class OptimizeJob:
         """Deal out the text, and let the reference engine answer on what is held out."""
         effort, tokenizer = self.order.effort, load_tokenizer(self.source.folder)
         corpus = split(
-            load_text(self.order.text, self.tools.data), tokenizer, window=effort.window,
+            load_text(self.order.text, self.tools.data),
+            tokenizer,
+            window=effort.window,
             calibration_tokens=effort.calibration_tokens,
-            selection_tokens=effort.selection_tokens, test_tokens=effort.test_tokens,
+            selection_tokens=effort.selection_tokens,
+            test_tokens=effort.test_tokens,
             seed=self.order.seed,
         )
         key = f"{self.source.digest} {self.tools.reference.version}"
@@ -153,7 +174,11 @@ class OptimizeJob:
             for i, side in enumerate(("selection", "test")):
                 examined = exam(corpus, tokenizer, "test" if i else "selection")
                 found[side] = reference(
-                    session, examined, self.work / f"reference-{side}", effort.kl_tokens, key=key,
+                    session,
+                    examined,
+                    self.work / f"reference-{side}",
+                    effort.kl_tokens,
+                    key=key,
                     progress=partial(self._tell_half, "reference", i),
                 )
         memory.release()
@@ -186,16 +211,24 @@ class OptimizeJob:
     def _costs(self) -> tuple[CostTable, Wanted]:
         """The measured cost table, kept per machine, engine and version."""
         runtime, batch = self.tools.runtime, self.order.workload.batch
-        shapes = {Shape(layer.rows, layer.cols) for layer in self._products()}
+        parts = [unit.layers for unit in units(self._products())]
+        apart = {Shape(layer.rows, layer.cols) for layers in parts for layer in layers}
+        as_one = {Shape(sum(one.rows for one in layers), layers[0].cols) for layers in parts}
+        shapes = apart | as_one
         wanted = Wanted(
-            shapes=tuple(sorted(shapes)), formats=tuple(runtime.formats),
-            threads=self.order.threads or 1, tokens=(batch, PREFILL_TOKENS),
+            shapes=tuple(sorted(shapes)),
+            formats=tuple(runtime.formats),
+            threads=self.order.threads or 1,
+            tokens=(batch, PREFILL_TOKENS),
         )
         name = f"{runtime.name} {runtime.version}"
         path = costs.kept_at(self.tools.cache, machine=self.tools.machine_id, runtime=name)
         table = costs.load_table(path, machine=self.tools.machine_id, runtime=name)
         table = costs.measure_costs(
-            runtime, wanted, table, clock=self.tools.clock,
+            runtime,
+            wanted,
+            table,
+            clock=self.tools.clock,
             on_shape=lambda done, total: self._tell("costs", done / total),
         )
         costs.save_table(path, table)
@@ -216,7 +249,7 @@ class OptimizeJob:
                 for fmt in alive
             }
             error = rounding_error(self.source.folder, self.source.layers, alive)
-            return list(shortlist(energy, error, most=self.order.effort.formats))
+            return list(shortlist(Format(8), energy, error, most=self.order.effort.formats))
 
         return tuple(self.journal.step("formats", list[Format], pick))
 
@@ -228,7 +261,11 @@ class OptimizeJob:
             model = load_reference(self.source.folder, torch.bfloat16)
             windows = texts.corpus.calibration[: self.order.effort.hessian_windows]
             fill_bank(
-                model, layers, formats, windows, bank,
+                model,
+                layers,
+                formats,
+                windows,
+                bank,
                 lambda done, total: self._tell("candidates", done / total),
             )
             return len(layers)
@@ -237,7 +274,7 @@ class OptimizeJob:
         memory.release()
         return bank
 
-    def _threads(self, converted: Path) -> int:
+    def _threads(self, track: Track) -> int:
         """One thread or all, whichever takes less CPU time for the workload."""
         if self.order.threads is not None:
             return self.order.threads
@@ -247,14 +284,18 @@ class OptimizeJob:
 
         def pick() -> int:
             workload, runtime = self.order.workload, self.tools.runtime
+            place = track.build(INT8, self._uniform_plan(Format(8)))
             with (
-                runtime.open(converted, RunOptions(threads=1)) as one,
-                runtime.open(converted, RunOptions(threads=cores)) as all_of_them,
+                runtime.open(place, RunOptions(threads=1)) as one,
+                runtime.open(place, RunOptions(threads=cores)) as all_of_them,
             ):
                 laps = race(
-                    {"one": one, "all": all_of_them}, workload, rounds=3,
+                    {"one": one, "all": all_of_them},
+                    workload,
+                    rounds=3,
                     decode_tokens=self.order.effort.decode_tokens,
-                    vocabulary=self._embedding().rows, clock=self.tools.clock,
+                    vocabulary=self._embedding().rows,
+                    clock=self.tools.clock,
                 )
             spent = {
                 name: workload.prompt * np.median(lap.prefill_cpu)
@@ -268,29 +309,39 @@ class OptimizeJob:
         return threads
 
     def _uniform(
-        self, track: Track, formats: tuple[Format, ...], reference_folder: Path
+        self,
+        track: Track,
+        formats: tuple[Format, ...],
+        reference_folder: Path,
+        model: EnergyModel,
     ) -> list[Trial]:
-        """What everybody has: uniform int8, uniform int4, and 16 bits in the same engine."""
+        """What everybody has: uniform int8, uniform int4, and 16 bits in the same engine.
+
+        int8 is run a second time with layers multiplied as one where the table
+        says that it pays, so that this gain is told apart from that of the search.
+        """
         int8 = self._uniform_plan(Format(8))
-        trials = [
-            self.journal.step("trial-int8", Trial, lambda: track.run_int8(int8, reference_folder))
+        todo: list[tuple[str, Role, dict[str, Format], Joint]] = [
+            (f"uniform {fmt.name}", "uniform", self._uniform_plan(fmt), ())
+            for fmt in formats
+            if fmt.bits < 8
         ]
-        track.build(INT8, int8)  # every later race needs it, resumed or not
-        narrow = [fmt for fmt in formats if fmt.bits < 8]
-        for i, fmt in enumerate(narrow):
-            self._tell("uniform", (i + 1) / (len(narrow) + 2))
-            plan = self._uniform_plan(fmt)
-            attempt = partial(track.run, f"uniform {fmt.name}", "uniform", plan)
-            trials.append(self.journal.step(f"trial-{fmt.name}", Trial, attempt))
+        if joint := model.joint(int8):
+            todo.append((f"{INT8}, joined", "uniform", int8, joint))
         wide = {layer.name: Format(16) for layer in self.source.layers}
-        trials.append(self.journal.step("trial-16", Trial, lambda: track.run(_BASE, "base", wide)))
+        todo.append((_BASE, "base", wide, ()))
+        first = partial(track.run_int8, int8, reference_folder)
+        trials = [self.journal.step(f"trial {INT8}", Trial, first)]
+        track.build(INT8, int8)  # every later race needs it, resumed or not
+        for i, (name, role, plan, together) in enumerate(todo):
+            self._tell("uniform", (i + 1) / (len(todo) + 1))
+            attempt = partial(track.run, name, role, plan, together)
+            trials.append(self.journal.step(f"trial {name}", Trial, attempt))
         self._tell("uniform", 1.0)
         memory.release()
         return trials
 
-    def _energy_model(
-        self, table: CostTable, threads: int, uniform: list[Trial]
-    ) -> EnergyModel:
+    def _energy_model(self, table: CostTable, threads: int, uniform: list[Trial]) -> EnergyModel:
         """The table, calibrated on the whole models that have been run."""
         bare = self._model(table, threads, {})
         fits: dict[str, Calibration] = {}
@@ -303,7 +354,8 @@ class OptimizeJob:
                 rival = np.array(getattr(trial.rival, f"{phase}_cpu"))
                 # paired with int8, so that the machine's mood during one trial cancels
                 paired = scale * float(np.median(own / rival)) if trial is not int8 else scale
-                seen.append(Observation(bare.table_cpu(trial.plan, phase), paired))
+                table_cpu = bare.table_cpu(trial.plan, phase, trial.joint)
+                seen.append(Observation(table_cpu, paired))
             fits[phase] = calibrate(seen)
         return self._model(table, threads, fits)
 
@@ -318,7 +370,9 @@ class OptimizeJob:
             samples = _pieces(texts.corpus.calibration, effort.sample_tokens)
             samples = samples[-effort.sensitivity_samples :]  # not the Hessians' windows
             found = measure_sensitivity(
-                gated, samples, seed=self.order.seed,
+                gated,
+                samples,
+                seed=self.order.seed,
                 on_batch=lambda done, total: self._tell("sensitivity", done / total),
             )
             unfinished = store.with_suffix(".partial.npy")
@@ -328,11 +382,7 @@ class OptimizeJob:
 
         self.journal.step("sensitivity", int, measure)
         memory.release()
-        options = [
-            (layer.name, fmt)
-            for layer in self.source.layers
-            for fmt in candidates(layer, formats)
-        ]
+        options = [(unit.name, fmt) for unit in self.units for fmt in unit.candidates(formats)]
         return Sensitivity(tuple(options), np.load(store))
 
     def _search(
@@ -376,19 +426,19 @@ class OptimizeJob:
         problem = Problem(sensitivity, model.option_energy(sensitivity.options))
         search = EnergyGradientSearch(problem, None, np.zeros((4, 1), np.int64), seed=0)
         total = len(choices) + self.order.effort.refinements
-        seen = {_frozen(trial.plan) for trial in uniform}
+        seen = {_frozen(trial.plan) for trial in uniform if trial.joint}
         trials: list[Trial] = []
         known: list[tuple[Choice, float]] = []  # with the loss found
 
         def attempt(number: int, choice: Choice) -> None:
             self._tell("verify", number / total)
-            if _frozen(choice.plan) in seen:
+            plan = spread(choice.plan, self.units)
+            if _frozen(plan) in seen:
                 return
-            seen.add(_frozen(choice.plan))
+            seen.add(_frozen(plan))
             name = f"searched {number + 1}"
-            trial = self.journal.step(
-                f"trial-{number + 1}", Trial, lambda: track.run(name, "searched", choice.plan)
-            )
+            look = partial(track.run, name, "searched", plan, model.joint(plan))
+            trial = self.journal.step(f"trial {name}", Trial, look)
             trials.append(trial)
             known.append((choice, trial.selection.loss.value))
 
@@ -417,24 +467,29 @@ class OptimizeJob:
             runtime=f"{runtime.name} {runtime.version}",
             reference_runtime=f"{reference_runtime.name} {reference_runtime.version}",
             max_loss=self.order.max_loss,
-            predicted={trial.name: model.energy(trial.plan) for trial in trials},
+            predicted={trial.name: model.energy(trial.plan, trial.joint) for trial in trials},
         )
 
     # ------------------------------------------------------------- small parts
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Layers that are decided together."""
+        return units(self.source.layers)
+
     def _gated(self, bank: WeightBank, formats: tuple[Format, ...]) -> GatedModel:
-        layers = self.source.layers
-        options = {layer.name: candidates(layer, formats) for layer in layers}
-        return GatedModel(
-            load_reference(self.source.folder, torch.bfloat16), layers, options, bank
-        )
+        model = load_reference(self.source.folder, torch.bfloat16)
+        return GatedModel(model, self.units, formats, bank)
 
     def _model(
         self, table: CostTable, threads: int, fits: Mapping[str, Calibration]
     ) -> EnergyModel:
         return EnergyModel(
-            layers=self.source.layers, table=table, workload=self.order.workload,
-            threads=self.order.threads or 1, joules_per_cpu_s=self.tools.joules_per_cpu_s,
+            layers=self.source.layers,
+            table=table,
+            workload=self.order.workload,
+            threads=self.order.threads or 1,
+            joules_per_cpu_s=self.tools.joules_per_cpu_s,
             calibration=fits,
         )
 
@@ -459,8 +514,7 @@ class OptimizeJob:
 def next_budget(
     known: list[tuple[Choice, float]], limit: float, bounds: tuple[float, float]
 ) -> tuple[Choice, float] | None:
-    """Where to look closer: a budget between the last plan that is allowed and the first that
-    is not.
+    """Where to look closer: a budget between the last allowed plan and the first refused one.
 
     Args:
         known: Choices with the loss each was found to have.
@@ -475,9 +529,7 @@ def next_budget(
     if not known:
         return None
     low, high = bounds
-    cheap, cheap_loss = min(
-        refused, key=lambda pair: -pair[0].energy, default=(None, math.inf)
-    )
+    cheap, cheap_loss = min(refused, key=lambda pair: -pair[0].energy, default=(None, math.inf))
     best, best_loss = min(allowed, key=lambda pair: pair[0].energy, default=(None, 0.0))
     if best is not None and best_loss > limit * (1 - _NEAR):
         return None

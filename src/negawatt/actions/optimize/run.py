@@ -36,8 +36,13 @@ def optimize(order: Order, tools: Tools) -> Outcome:
         artifacts = finish.export(job, decision, evidence, order.out)
         facts = _facts(job, order, tools, floor)
         sketch = finish.outcome(
-            job, found, artifacts, facts,
-            spent=tools.joules_per_cpu_s, stated=stated, peak=memory.peak(),
+            job,
+            found,
+            artifacts,
+            facts,
+            spent=tools.joules_per_cpu_s,
+            stated=stated,
+            peak=memory.peak(),
         )
         job.track.discard()
         tools.progress("export", 1.0)

@@ -13,6 +13,7 @@ from negawatt.compress.race import Laps, race
 from negawatt.core.outcome import Role
 from negawatt.core.protocols import RunOptions, Session
 from negawatt.core.records import Format, Quality, Workload
+from negawatt.energy.model import Joint
 from negawatt.models.quality import Reference, score
 
 INT8 = "uniform int8"
@@ -30,6 +31,7 @@ class Trial:
     laps: Laps
     rival: Laps | None  # of the variant raced against: uniform int8, or the reference for it
     size_bytes: int
+    joint: Joint = ()  # layers multiplied as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ class Track:
     selection: Reference
     test: Reference
 
-    def build(self, name: str, plan: Mapping[str, Format]) -> Path:
+    def build(self, name: str, plan: Mapping[str, Format], joint: Joint = ()) -> Path:
         """The variant's artifact; one that is already there is used again."""
         place = self.folder / name.replace(" ", "-")
         if not place.exists():
-            self.tools.runtime.compress(self.converted, self.bank.view(plan), place)
+            weights = self.bank.view(plan)
+            self.tools.runtime.compress(self.converted, weights, place, joint=joint)
         return place
 
     def discard(self, keep: Path | None = None) -> None:
@@ -60,9 +63,9 @@ class Track:
             if place != keep:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def run(self, name: str, role: Role, plan: Mapping[str, Format]) -> Trial:
+    def run(self, name: str, role: Role, plan: Mapping[str, Format], joint: Joint = ()) -> Trial:
         """Score a variant on both texts, then let it take turns with uniform int8."""
-        place = self.build(name, plan)
+        place = self.build(name, plan, joint)
         runtime = self.tools.runtime
         # Scoring may use every core; only timing needs the chosen number of threads.
         with runtime.open(place, RunOptions(threads=self.tools.cores)) as session:
@@ -72,7 +75,7 @@ class Track:
             size = session.memory_bytes
             with runtime.open(self.folder / INT8.replace(" ", "-"), serve) as rival:
                 laps = self._race({"own": session, "rival": rival})
-        return Trial(name, role, plan, selection, test, laps["own"], laps["rival"], size)
+        return Trial(name, role, plan, selection, test, laps["own"], laps["rival"], size, joint)
 
     def run_int8(self, plan: Mapping[str, Format], reference: Path) -> Trial:
         """Uniform int8 is the yardstick, and is itself timed against the reference engine."""

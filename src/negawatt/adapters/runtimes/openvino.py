@@ -75,8 +75,17 @@ class OpenVinoRuntime:
             graph, places = build(model)
             self._finish(graph, places, folder)
 
-    def compress(self, converted: Path, weights: Mapping[str, QuantisedWeight], out: Path) -> None:
+    def compress(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        out: Path,
+        *,
+        joint: Sequence[Sequence[str]] = (),
+    ) -> None:
         """Write a variant of `converted` with the layers in `weights` replaced.
+
+        Layers named together in `joint` become one product whose output is split.
 
         Raises:
             NotAModel: `converted` is no finished folder of this engine.
@@ -87,7 +96,7 @@ class OpenVinoRuntime:
         base = unseal(converted, self.name)
         with writing(out) as folder:
             graph = ov.Core().read_model(converted / _GRAPH)
-            places = replace_weights(graph, base.layers, weights)
+            places = replace_weights(graph, base.layers, weights, joint)
             self._finish(graph, places, folder)
 
     def _finish(self, graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,23 +23,73 @@ _KINDS = {
 
 
 def replace_weights(
-    graph: ov.Model, places: Mapping[str, Place], weights: Mapping[str, QuantisedWeight]
+    graph: ov.Model,
+    places: Mapping[str, Place],
+    weights: Mapping[str, QuantisedWeight],
+    joint: Sequence[Sequence[str]] = (),
 ) -> dict[str, Place]:
     """Replace the weights named in `weights`, and return `places` with the new formats.
 
     Each value of `weights` is read once and let go.
 
     Raises:
-        UsageError: a name is no layer of the graph, or codes do not fit its shape.
+        UsageError: a name is no layer of the graph, codes do not fit its shape,
+            or layers named together cannot be multiplied as one.
     """
     nodes = {op.get_friendly_name(): op for op in graph.get_ops()}
     after = dict(places)
+    together = {name: tuple(names) for names in joint for name in names}
+    waiting: dict[str, QuantisedWeight] = {}
     for name, place, weight in checked_fit(places, weights):
-        port = nodes[place.node].input(place.port)
-        port.replace_source_output(decompression(weight, name).output(0))
         after[name] = place.stored_as(weight.format)
+        if name not in together:
+            port = nodes[place.node].input(place.port)
+            port.replace_source_output(decompression(weight, name).output(0))
+            continue
+        waiting[name] = weight
+        names = together[name]
+        if all(other in waiting for other in names):
+            products = [nodes[places[other].node] for other in names]
+            _multiply_as_one(products, [waiting.pop(other) for other in names], name)
+    if waiting:
+        raise UsageError(
+            f"{', '.join(sorted(waiting))} cannot be multiplied with layers that have no new "
+            "weights",
+            fix="name only layers of this plan together",
+        )
     graph.validate_nodes_and_infer_types()
     return after
+
+
+def _multiply_as_one(
+    products: Sequence[ov.Node], weights: Sequence[QuantisedWeight], name: str
+) -> None:
+    """Put one product and a split in the place of several products of the same input."""
+    source = products[0].input_value(0)
+    same = all(
+        product.input_value(0).get_node().get_friendly_name()
+        == source.get_node().get_friendly_name()
+        and product.input_value(0).get_index() == source.get_index()
+        for product in products
+    )
+    if not same or len({weight.format for weight in weights}) > 1:
+        raise UsageError(
+            f"the layers to be multiplied with {name} read other inputs or have other formats",
+            fix="name only layers of one input and one format together",
+        )
+    whole = QuantisedWeight(
+        weights[0].format,
+        *(
+            np.concatenate([np.asarray(getattr(weight, part)) for weight in weights])
+            for part in ("codes", "scale", "zero")
+        ),
+    )
+    ops = ov.opset13
+    product = ops.matmul(source, decompression(whole, name), transpose_a=False, transpose_b=True)
+    heights = [int(np.asarray(weight.codes).shape[0]) for weight in weights]
+    split = ops.variadic_split(product, -1, heights)
+    for i, old in enumerate(products):
+        old.output(0).replace(split.output(i))
 
 
 def decompression(weight: QuantisedWeight, name: str) -> ov.Node:

@@ -61,8 +61,19 @@ class TorchRuntime:
             layers = {name: Place(name, 0, *shape) for name, shape in shapes.items()}
             seal(folder, Manifest(self.name, f"torch {self.version}", layers))
 
-    def compress(self, converted: Path, weights: Mapping[str, QuantisedWeight], out: Path) -> None:
-        """Write `converted` with the codes in `weights` beside it, to be decoded at opening."""
+    def compress(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        out: Path,
+        *,
+        joint: Sequence[Sequence[str]] = (),
+    ) -> None:
+        """Write `converted` with the codes in `weights` beside it, to be decoded at opening.
+
+        Values do not depend on `joint`, and this engine keeps layers apart.
+        """
+        del joint
         base = unseal(converted, self.name)
         layers = dict(base.layers)
 
