@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A test's time is the machine's mood: no example fails for being slow.
+settings.register_profile("negawatt", deadline=None)
+settings.load_profile("negawatt")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

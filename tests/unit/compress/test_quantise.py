@@ -1,0 +1,321 @@
+"""Codes stand for weights no further away than their format must leave them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from negawatt.compress.quantise import dequantise, fit_grid, gptq, round_to_nearest
+from negawatt.core.errors import BrokenWeights
+from negawatt.core.records import Format, QuantisedWeight
+
+FORMATS = [
+    Format(bits, group, symmetric=symmetric)
+    for bits, group in [
+        (8, 0),
+        (8, 32),
+        (6, 16),
+        (5, 32),
+        (4, 0),
+        (4, 16),
+        (4, 32),
+        (3, 16),
+        (2, 16),
+    ]
+    for symmetric in (True, False)
+]
+BY_NAME = [fmt.name for fmt in FORMATS]
+LEAST_SCALE = 2.0**-24  # the smallest number that 16 bits hold, and their step down there
+
+anyone = pytest.mark.parametrize("fmt", FORMATS, ids=BY_NAME)
+some_format = st.sampled_from(FORMATS)
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> Tensor:
+    """Up to 5 rows of 32, 64 or 96 values between rounding dust and a few hundred."""
+    shape = draw(st.integers(1, 5)), 32 * draw(st.integers(1, 3))
+    values = st.floats(-1, 1, width=32)
+    scale = 10.0 ** draw(st.integers(-6, 2))
+    return torch.from_numpy(draw(arrays(np.float32, shape, elements=values))) * scale
+
+
+def grouped(values: Tensor, fmt: Format) -> Tensor:
+    return values.reshape(values.shape[0], -1, fmt.group or values.shape[1])
+
+
+def correlated(rows: int, cols: int, seed: int = 0) -> Tensor:
+    """Inputs of which a few directions carry most of the power, as in a real model."""
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.randn(cols, cols, generator=generator) * torch.logspace(0, -2, cols)[:, None]
+    return torch.randn(rows, cols, generator=generator) @ mix
+
+
+def output_error(weight: Tensor, quantised: QuantisedWeight, hessian: Tensor) -> float:
+    """Squared error of the layer's outputs, summed over the inputs behind the Hessian."""
+    error = (dequantise(quantised) - weight).double()
+    return float(((error @ hessian.double()) * error).sum())
+
+
+@given(matrices(), some_format)
+def test_every_group_is_as_close_as_plain_rounding_would_be(weight: Tensor, fmt: Format) -> None:
+    groups = grouped(weight, fmt)
+    if fmt.symmetric:
+        # The far end of the short side of the codes may be a whole step away.
+        top, most = 2 ** (fmt.bits - 1) - (fmt.bits == 8), 0.5 if fmt.bits == 8 else 1.0
+        step = groups.abs().amax(-1) / top
+    else:
+        high, low = groups.amax(-1).clamp_min(0), groups.amin(-1).clamp_max(0)
+        step, most = (high - low) / (2**fmt.bits - 1), 0.5
+    # Scales are kept in 16 bits: off by a share of 2^-11, or by half of their last digit.
+    off = torch.maximum(step * 2**-11, torch.tensor(LEAST_SCALE))
+    bound = most * step + off * 2**fmt.bits
+
+    error = grouped(dequantise(round_to_nearest(weight, fmt)) - weight, fmt)
+
+    assert bool((error.square().mean(-1).sqrt() <= bound * 1.001).all())
+
+
+@given(matrices(), some_format)
+def test_codes_scales_and_zeros_have_their_shapes_types_and_ranges(
+    weight: Tensor, fmt: Format
+) -> None:
+    found = round_to_nearest(weight, fmt)
+    groups = (weight.shape[0], weight.shape[1] // (fmt.group or weight.shape[1]))
+
+    assert (found.codes.dtype, found.codes.shape) == (np.uint8, tuple(weight.shape))
+    assert (found.scale.dtype, found.scale.shape) == (np.float16, groups)
+    assert (found.zero.dtype, found.zero.shape) == (np.uint8, groups)
+    assert found.codes.max() < 2**fmt.bits
+    assert found.zero.max() < 2**fmt.bits
+    assert np.isfinite(found.scale).all()
+    assert (found.scale != 0).all()
+    if fmt.symmetric:
+        assert (found.zero == 2 ** (fmt.bits - 1)).all()
+
+
+@given(matrices(), st.sampled_from([fmt for fmt in FORMATS if fmt.symmetric]))
+def test_a_symmetric_format_does_not_care_which_sign_is_which(weight: Tensor, fmt: Format) -> None:
+    plain = dequantise(round_to_nearest(weight, fmt)) - weight
+    mirrored = dequantise(round_to_nearest(-weight, fmt)) + weight
+    torch.testing.assert_close(plain.square().sum(), mirrored.square().sum(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
+def test_a_lone_extreme_keeps_its_value_whatever_its_sign(bits: int, sign: float) -> None:
+    weight = torch.zeros(1, 32)
+    weight[0, 7] = sign
+    error = dequantise(round_to_nearest(weight, Format(bits, 32))) - weight
+    assert float(error.abs().max()) < 1e-3
+
+
+@anyone
+@settings(max_examples=20)
+@given(data=st.data())
+def test_weights_already_on_a_grid_come_back_exactly(fmt: Format, data: st.DataObject) -> None:
+    rows, cols = 3, 96
+    draw = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    codes = draw.integers(0, 2**fmt.bits, (rows, cols))
+    groups = codes.reshape(rows, -1, fmt.group or cols)
+    middle = 2 ** (fmt.bits - 1)
+    groups[..., 0] = 1 if fmt.bits == 8 and fmt.symmetric else 0  # both ends of the range are used
+    groups[..., 1] = 2**fmt.bits - 1
+    if fmt.bits == 8 and fmt.symmetric:
+        groups.clip(1, 255, out=groups)
+    zero = np.full(groups.shape[:2], middle)
+    if not fmt.symmetric:
+        zero = draw.integers(0, 2**fmt.bits, groups.shape[:2])
+    scale = draw.uniform(1e-3, 1e-1, groups.shape[:2]).astype(np.float16).astype(np.float32)
+    weight = torch.from_numpy(
+        ((groups - zero[..., None]) * scale[..., None]).astype(np.float32).reshape(rows, cols)
+    )
+
+    back = dequantise(round_to_nearest(weight, fmt))
+
+    torch.testing.assert_close(back, weight, rtol=1e-6, atol=1e-9)
+
+
+@anyone
+@pytest.mark.parametrize("value", [0.0, 0.7, -0.7, 1e-9, -1e-9])
+def test_constant_rows_have_a_scale_and_come_back(fmt: Format, value: float) -> None:
+    weight = torch.full((2, 32), value)
+    found = round_to_nearest(weight, fmt)
+    assert (found.scale != 0).all()
+    assert float((dequantise(found) - weight).abs().max()) <= max(1e-3 * abs(value), LEAST_SCALE)
+
+
+@anyone
+def test_weights_too_large_for_16_bit_scales_are_refused(fmt: Format) -> None:
+    weight = torch.full((2, 32), 1e9)
+    weight[0, 0] = -1e9
+    with pytest.raises(BrokenWeights, match="large"):
+        round_to_nearest(weight, fmt)
+
+
+@anyone
+def test_the_largest_weights_that_scales_can_hold_are_kept(fmt: Format) -> None:
+    reach = 65_000.0 * (2 ** (fmt.bits - 1) - 1)
+    weight = torch.linspace(-reach, reach, 64).reshape(2, 32)
+    error = dequantise(round_to_nearest(weight, fmt)) - weight
+    assert float(error.abs().max()) <= 1.01 * 65_504
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_values_that_are_no_numbers_are_refused(bad: float) -> None:
+    weight = torch.ones(2, 32)
+    weight[1, 3] = bad
+    with pytest.raises(BrokenWeights, match="finite"):
+        round_to_nearest(weight, Format(8))
+    with pytest.raises(BrokenWeights, match="finite"):
+        gptq(weight, torch.eye(32), Format(4, 32))
+    with pytest.raises(BrokenWeights, match="finite"):
+        gptq(torch.ones(2, 32), torch.full((32, 32), bad), Format(4, 32))
+
+
+def test_the_weight_given_is_left_as_it_was() -> None:
+    weight, hessian = torch.randn(4, 64), torch.eye(64) + 0.1
+    kept, kept_hessian = weight.clone(), hessian.clone()
+    round_to_nearest(weight, Format(4, 32))
+    gptq(weight, hessian, Format(4, 32))
+    torch.testing.assert_close(weight, kept, rtol=0, atol=0)
+    torch.testing.assert_close(hessian, kept_hessian, rtol=0, atol=0)
+
+
+def test_important_columns_are_rounded_better_than_others() -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight = torch.randn(64, 32, generator=generator) ** 3  # heavy tails: clipping pays
+    importance = torch.ones(32)
+    importance[:8] = 1000.0
+    plain = round_to_nearest(weight, Format(3))
+    weighted = round_to_nearest(weight, Format(3), importance)
+
+    def error(found: QuantisedWeight) -> float:
+        return float((dequantise(found) - weight)[:, :8].square().sum())
+
+    assert error(weighted) < 0.9 * error(plain)
+
+
+@given(matrices(), some_format)
+def test_a_grid_has_whole_zero_points_inside_the_codes(weight: Tensor, fmt: Format) -> None:
+    _, zero = fit_grid(weight, fmt)
+    assert bool((zero == zero.round()).all())
+    assert bool(((zero >= 0) & (zero < 2**fmt.bits)).all())
+
+
+# ------------------------------------------------------------------ second order
+
+
+@pytest.mark.parametrize(
+    "fmt", [Format(4), Format(4, 32), Format(4, 32, symmetric=False), Format(3, 32)], ids=str
+)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_on_correlated_inputs_compensation_beats_rounding(fmt: Format, seed: int) -> None:
+    inputs = correlated(512, 160, seed)  # wider than a block of columns
+    hessian = inputs.T @ inputs
+    weight = torch.randn(48, 160, generator=torch.Generator().manual_seed(seed + 9))
+
+    second_order = output_error(weight, gptq(weight, hessian, fmt), hessian)
+
+    assert second_order < 0.7 * output_error(weight, round_to_nearest(weight, fmt), hessian)
+
+
+def one_at_a_time(weight: Tensor, hessian: Tensor, fmt: Format) -> Tensor:
+    """The method as its paper derives it: invert what is left after every column."""
+    cols = weight.shape[1]
+    diagonal = hessian.diagonal()
+    scale, zero = fit_grid(weight, fmt, diagonal)
+    damped = hessian.double() + 0.01 * diagonal.double().mean() * torch.eye(cols)
+    work, codes = weight.double().clone(), torch.empty_like(weight)
+    left = torch.argsort(diagonal, descending=True, stable=True).tolist()
+    while left:
+        inverse = torch.linalg.inv(damped[left][:, left])
+        column = left[0]
+        group = column // (fmt.group or cols)
+        s, z = scale[:, group].double(), zero[:, group].double()
+        code = (torch.round(work[:, column] / s) + z).clamp(0, 2**fmt.bits - 1)
+        error = ((code - z) * s - work[:, column]) / inverse[0, 0]
+        codes[:, column] = code.float()
+        work[:, left] += error[:, None] * inverse[0][None]
+        left = left[1:]
+    return codes
+
+
+@pytest.mark.parametrize("fmt", [Format(4, 32), Format(4, 0, symmetric=False)], ids=str)
+def test_the_blocked_method_gives_the_codes_of_the_plain_one(fmt: Format) -> None:
+    inputs = correlated(400, 160, 3)
+    hessian = inputs.T @ inputs
+    weight = torch.randn(8, 160, generator=torch.Generator().manual_seed(4))
+
+    same = torch.from_numpy(gptq(weight, hessian, fmt).codes) == one_at_a_time(weight, hessian, fmt)
+
+    assert float(same.float().mean()) > 0.98  # a value half-way between two codes may go either way
+
+
+def test_with_inputs_that_know_nothing_of_each_other_there_is_nothing_to_compensate() -> None:
+    weight = torch.randn(8, 64)
+    found = gptq(weight, 3.0 * torch.eye(64), Format(4, 32))
+    plain = round_to_nearest(weight, Format(4, 32))
+    np.testing.assert_array_equal(found.codes, plain.codes)
+    np.testing.assert_array_equal(found.scale, plain.scale)
+
+
+def test_inputs_that_never_fire_are_rounded_plainly() -> None:
+    inputs = correlated(256, 64)
+    inputs[:, ::5] = 0.0
+    hessian = inputs.T @ inputs
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
+
+    found = gptq(weight, hessian, Format(4, 32))
+
+    plain = torch.round(grouped(weight, found.format) / torch.from_numpy(found.scale)[..., None])
+    plain = (plain + torch.from_numpy(found.zero)[..., None]).clamp(0, 15).reshape(weight.shape)
+    np.testing.assert_array_equal(found.codes[:, ::5], plain[:, ::5].numpy())
+    rounded = output_error(weight, round_to_nearest(weight, Format(4, 32)), hessian)
+    assert output_error(weight, found, hessian) < 0.7 * rounded
+
+
+@pytest.mark.parametrize("power", [1e-6, 1.0, 1e6])
+def test_the_size_of_the_inputs_changes_nothing(power: float) -> None:
+    inputs = correlated(256, 64)
+    inputs[:, ::5] = 0.0
+    hessian = inputs.T @ inputs
+    hessian /= hessian.diagonal().mean()
+    weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(1))
+    usual = output_error(weight, gptq(weight, hessian, Format(4, 32)), hessian)
+    scaled = output_error(weight, gptq(weight, hessian * power, Format(4, 32)), hessian)
+    assert scaled == pytest.approx(usual, rel=0.02)
+
+
+def test_fewer_texts_than_inputs_still_help() -> None:
+    inputs = correlated(5, 96)  # a Hessian of rank 5
+    hessian = inputs.T @ inputs
+    weight = torch.randn(16, 96, generator=torch.Generator().manual_seed(1))
+    found = gptq(weight, hessian, Format(4, 32))
+    assert np.isfinite(dequantise(found).numpy()).all()
+    assert output_error(weight, found, hessian) < 0.5 * output_error(
+        weight, round_to_nearest(weight, Format(4, 32)), hessian
+    )
+
+
+def test_without_any_input_it_is_plain_rounding() -> None:
+    weight = torch.randn(4, 64)
+    found = gptq(weight, torch.zeros(64, 64), Format(4, 32))
+    np.testing.assert_array_equal(found.codes, round_to_nearest(weight, Format(4, 32)).codes)
+
+
+def test_statistics_that_no_inputs_can_have_do_no_harm() -> None:
+    generator = torch.Generator().manual_seed(8)
+    wrong = torch.randn(64, 64, generator=generator)
+    wrong = wrong + wrong.T  # indefinite: damping cannot mend it
+    wrong.diagonal().copy_(torch.rand(64, generator=generator) * 0.01 + 0.01)
+    weight = torch.randn(4, 64, generator=generator)
+    back = dequantise(gptq(weight, wrong, Format(4, 32)))
+    assert float((back - weight).square().mean()) < 0.02
