@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
     from negawatt.core.outcome import Outcome
     from negawatt.core.protocols import Runtime
+    from negawatt.energy.predict import Prediction
     from negawatt.settings import Settings
 
 _PACKAGES = (
@@ -180,3 +181,47 @@ def record(settings: Settings, order: Order, outcome: Outcome) -> None:
     }
     with open_ledger(settings.paths.ledger) as ledger:
         ledger.append("optimize", body)
+
+
+def predict(
+    model: str,
+    *,
+    formats: Sequence[str] = (),
+    measure: bool | None = None,
+    progress: Progress = lambda stage, share: None,
+    flags: Mapping[str, object] | None = None,
+) -> Prediction:
+    """Tell the joules per token of `model` before running it.
+
+    Only its configuration is read. Costs of matrix products come from the table kept
+    for this machine and engine; what it lacks is measured first, in less than a minute.
+
+    Args:
+        model: A Hugging Face folder or hub id, a .gguf file, `package:NAME`, or a `config.json`.
+        formats: Weight formats by name, such as "int8-row-sym"; the usual ones when empty.
+        measure: True measures every product of the model, False none, None what is needed.
+        progress: Told the stage and the share of it that is done.
+        flags: Settings by name, such as `{"run.workload": "batch"}`; see `negawatt settings`.
+
+    Returns:
+        One forecast per format; every figure is modelled and has its interval.
+
+    Raises:
+        NegawattError: what was given cannot be used; the message says how to mend it.
+    """
+    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
+    settings = configuration.load(asked)
+    if settings.hub.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from negawatt.actions.predict import Question
+    from negawatt.actions.predict import predict as run
+    from negawatt.core.records import Format
+
+    question = Question(
+        model=model,
+        workload=settings.run.workload,
+        formats=tuple(Format.parse(name) for name in formats),
+        threads=settings.run.threads,
+        measure=measure,
+    )
+    return run(question, tools(settings, progress))
