@@ -109,8 +109,10 @@ class _GatedEmbedding(_Gated):
         rows = cast("Tensor", self.base(index))
         if self.gates is None:
             return rows
+        # Some families multiply the rows they read: their differences alike.
+        factor = getattr(self.base, "scalar_embed_scale", 1.0)
         for k in range(len(self.deltas)):
-            gate = self.gates[:, k, None, None].to(rows.dtype)
+            gate = (factor * self.gates[:, k, None, None]).to(rows.dtype)
             rows = rows + gate * self.deltas.take(k, index)
         return rows
 
