@@ -94,7 +94,7 @@ def centre(values: Sequence[float], *, unit: str, boundary: str = "process") -> 
     # Ranks that cover the median with at least 95 %, by the binomial law; the
     # whole range when there are too few values for that.
     n = len(ordered)
-    reach = int(math.floor((n - 1.96 * math.sqrt(n)) / 2)) if n >= 6 else 0
+    reach = math.floor((n - 1.96 * math.sqrt(n)) / 2) if n >= 6 else 0
     reach = max(0, min(reach, (n - 1) // 2))
     return Estimate(
         value=statistics.median(ordered),

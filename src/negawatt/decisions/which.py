@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
         raise BudgetUnreachable(
             f"no variant stays within a loss of {max_loss:.2%}; "
             f"the nearest, {nearest.name}, loses {nearest.loss:.2%}",
-            fix=f"allow --max-loss {nearest.loss * 100 + 0.05:.1f}%, or keep the model as it is",
+            fix=_way_out(nearest.loss),
         )
     best = min(good, key=lambda one: (one.energy, one.size, one.name))
     ranked = sorted(contenders, key=lambda one: one.energy)
@@ -66,3 +67,11 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
         alternatives=tuple(one.name for one in ranked if one.name != best.name),
         facts={"loss": best.loss, "energy": best.energy, "max_loss": max_loss},
     )
+
+
+def _way_out(loss: float) -> str:
+    """The next budget that would do, where there is one."""
+    enough = math.ceil(loss * 1000 + 1e-6) / 10  # the next tenth of a percent
+    if enough >= 100:
+        return "keep the model as it is: every compressed form of it loses too much"
+    return f"allow --max-loss {enough:.1f}%, or keep the model as it is"

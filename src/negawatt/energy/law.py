@@ -23,6 +23,7 @@ from negawatt.energy.costs import CostRow, Shape
 LEAST_SHAPES = 3
 
 _ACTIVATION_BYTES = 2  # engines pass activations on in 16 bits
+_RIDGE = 1e-4  # decides among coefficients that the products cannot tell apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +31,50 @@ class Law:
     """CPU time of one product of any shape, in one format, at one number of rows in.
 
     Args:
-        format: Of the weights.
-        tokens: Rows of the activation.
         per_operation: A multiplication or an addition. [s]
         per_byte: A byte of weights or activations. [s/B]
         fixed: What a product costs however small it is. [s]
-        low: Lower end of an answer, as a share of it. [1]
-        high: Upper end of an answer, as a share of it. [1]
+        scatter: Largest factor between the law and a product it was fitted to, 1 or more. [1]
+        rows: Those products, of one format and one number of activation rows.
     """
 
-    format: Format
-    tokens: int
     per_operation: float
     per_byte: float
     fixed: float
-    low: float
-    high: float
+    scatter: float
+    rows: tuple[CostRow, ...]
 
     def cpu_s(self, rows: float, cols: float) -> float:
         """CPU time of a product of `rows` outputs and `cols` inputs; whole or not. [s]"""
-        weights = np.array([self.per_operation, self.per_byte, self.fixed])
-        return float(_features(rows, cols, self.format, self.tokens) @ weights)
+        price = np.array([self.per_operation, self.per_byte, self.fixed])
+        return float(_features(rows, cols, self.rows[0].format, self.rows[0].tokens) @ price)
 
-    def row(self, shape: Shape, *, threads: int) -> CostRow:
-        """An answer in the form of a measured row, its interval with it."""
-        cpu_s = self.cpu_s(shape.rows, shape.cols)
+    def row(self, shape: Shape) -> CostRow:
+        """An answer in the form of a measured row, its interval with it.
+
+        The interval spans the answers of every law of this form that misses no measured
+        product by more than this one does, widened by the same factor. It is narrow among
+        the measured shapes and grows with the distance from them.
+        """
+        first = self.rows[0]
+        wanted = _features(shape.rows, shape.cols, first.format, first.tokens)
+        least, most = _range(_relative(self.rows), wanted, self.scatter)
+        value = self.cpu_s(shape.rows, shape.cols)
         return CostRow(
             shape=shape,
-            format=self.format,
-            threads=threads,
-            tokens=self.tokens,
-            cpu_s=cpu_s,
-            low=cpu_s * self.low,
-            high=cpu_s * self.high,
+            format=first.format,
+            threads=first.threads,
+            tokens=first.tokens,
+            cpu_s=value,
+            low=min(least, value) / self.scatter,
+            high=max(most, value) * self.scatter,
         )
 
 
 def fit(rows: Sequence[CostRow]) -> Law:
     """The law that a few measured products follow.
 
-    Relative errors are what is kept small, so that small products count like
-    large ones. The interval comes from leaving each product out in turn: the
-    worst that the law then missed it by, to either side. The largest and the
-    smallest product are among them, so it knows what reaching further costs.
+    Relative errors are what is kept small, so that small products count like large ones.
 
     Args:
         rows: Of one format, number of activation rows and number of threads.
@@ -85,16 +87,11 @@ def fit(rows: Sequence[CostRow]) -> Law:
             f"{len(rows)} measured products are too few to tell what others cost",
             fix="let the costs of this model be measured",
         )
-    fmt, tokens = rows[0].format, rows[0].tokens
-    table = np.array([_features(r.shape.rows, r.shape.cols, fmt, tokens) for r in rows])
-    measured = np.array([row.cpu_s for row in rows])
-    missed = [1.0]
-    for i in range(len(rows)):
-        others = np.arange(len(rows)) != i
-        guess = table[i] @ _solve(table[others], measured[others])
-        missed.append(float(measured[i] / guess))
-    a, b, c = _solve(table, measured)
-    return Law(fmt, tokens, float(a), float(b), float(c), min(missed), max(missed))
+    relative = _relative(rows)
+    price = _solve(relative)
+    told = relative @ price  # over what was measured
+    a, b, c = price.tolist()
+    return Law(a, b, c, float(max(told.max(), (1 / told).max(), 1.0)), tuple(rows))
 
 
 def _features(rows: float, cols: float, fmt: Format, tokens: int) -> NDArray[np.float64]:
@@ -109,11 +106,48 @@ def _features(rows: float, cols: float, fmt: Format, tokens: int) -> NDArray[np.
     return np.array([2.0 * tokens * rows * cols, stored + passed, 1.0])
 
 
-def _solve(table: NDArray[np.float64], measured: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Non-negative coefficients with the least sum of squared relative errors. float64, [3]"""
+def _relative(rows: Sequence[CostRow]) -> NDArray[np.float64]:
+    """Features of measured products over their time: times a price, 1 where it is right.
+
+    Returns:
+        float64, [rows, 3].
+    """
+    found = [_features(r.shape.rows, r.shape.cols, r.format, r.tokens) / r.cpu_s for r in rows]
+    return np.array(found)
+
+
+def _solve(relative: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Non-negative prices with the least sum of squared relative errors. float64, [3]
+
+    The matrices of one model share a side, and then products tell less than three prices.
+    A trace of a ridge takes the smallest of the prices that fit.
+    """
     from scipy.optimize import nnls
 
-    relative = table / measured[:, None]
     scale = np.linalg.norm(relative, axis=0)  # columns differ by a factor of 1e9
-    found, _ = nnls(relative / scale, np.ones(len(measured)))
+    table = np.vstack([relative / scale, _RIDGE * np.eye(3)])
+    found, _ = nnls(table, np.concatenate([np.ones(len(relative)), np.zeros(3)]))
     return np.asarray(found / scale, dtype=np.float64)
+
+
+def _range(
+    relative: NDArray[np.float64], wanted: NDArray[np.float64], scatter: float
+) -> tuple[float, float]:
+    """Least and greatest `wanted @ price` of all prices that fit as well as `scatter`. [s]"""
+    from scipy.optimize import linprog
+
+    scale = np.linalg.norm(relative, axis=0)
+    table, aim = relative / scale, wanted / scale
+    unit = float(aim.max())  # the solver wants numbers near 1
+    slack = 1e-6
+    sides = np.concatenate(
+        [
+            np.full(len(table), scatter + slack),
+            np.full(len(table), slack - 1 / scatter),
+        ]
+    )
+    ends = [
+        sign * linprog(sign * aim / unit, np.vstack([table, -table]), sides, method="highs").fun
+        for sign in (1, -1)
+    ]
+    return float(ends[0]) * unit, float(ends[1]) * unit

@@ -167,7 +167,7 @@ def completed(table: CostTable, wanted: Iterable[Product], threads: int) -> Cost
         kind = product.format, product.tokens
         if kind not in laws:
             laws[kind] = fit(_alike(table, product, threads))
-        rows.append(laws[kind].row(product.shape, threads=threads))
+        rows.append(laws[kind].row(product.shape))
     return table.with_rows(rows)
 
 

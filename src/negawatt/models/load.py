@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 __all__ = ["load_reference", "load_tokenizer"]
 
 
-def load_reference(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
-    """The model in evaluation mode, without gradients.
+def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.Module:
+    """The model in evaluation mode, without gradients; in bfloat16 unless `dtype` is given.
 
     In bfloat16 the weights stay in the mapped file until they are used; in
     float32 the peak is that copy and the file's own pages, 6 bytes a parameter.
     """
+    import torch
     from transformers import AutoModelForCausalLM
 
     with quiet():
         loaded = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True
+            folder, dtype=dtype or torch.bfloat16, local_files_only=True, use_safetensors=True
         )
     model = cast("torch.nn.Module", loaded)
     return model.eval().requires_grad_(requires_grad=False)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from negawatt.actions.journal import Journal
@@ -48,6 +47,7 @@ from negawatt.models.prose import load_text
 from negawatt.models.quality import Reference, exam, reference
 from negawatt.models.source import ModelSource, prepare
 
+_VERSION = 2  # of the steps; results of another one are not reused
 _GATE_TOKENS = 64
 _GATE_KL = 1e-3  # nat/token: far above rounding, far below any wrong kernel
 _BASE = "16 bit"
@@ -78,6 +78,7 @@ class OptimizeJob:
         self.journal = Journal(
             work / "steps",
             fingerprint(
+                _VERSION,
                 self.source.digest,
                 self.source.off_grid,
                 order.seed,
@@ -258,7 +259,7 @@ class OptimizeJob:
         layers = self.source.layers
 
         def fill() -> int:
-            model = load_reference(self.source.folder, torch.bfloat16)
+            model = load_reference(self.source.folder)
             windows = texts.corpus.calibration[: self.order.effort.hessian_windows]
             fill_bank(
                 model,
@@ -270,7 +271,7 @@ class OptimizeJob:
             )
             return len(layers)
 
-        self.journal.step("candidates", int, fill)
+        self.journal.step("candidates " + " ".join(fmt.name for fmt in formats), int, fill)
         memory.release()
         return bank
 
@@ -478,7 +479,7 @@ class OptimizeJob:
         return units(self.source.layers)
 
     def _gated(self, bank: WeightBank, formats: tuple[Format, ...]) -> GatedModel:
-        model = load_reference(self.source.folder, torch.bfloat16)
+        model = load_reference(self.source.folder)
         return GatedModel(model, self.units, formats, bank)
 
     def _model(
