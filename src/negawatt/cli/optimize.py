@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
 
 
+_QUIET_S = 15  # between two lines on one stage, where there is no terminal for a bar
+
+
 @click.command()
 @click.argument("model")
 @click.option(
@@ -144,13 +147,14 @@ def _progress() -> Iterator[Progress]:
 def _lines() -> Progress:
     """One line per stage and then at most one every few seconds."""
     start = time.monotonic()
-    last = {"stage": "", "at": -60.0}
+    told: dict[str, float] = {}  # stage -> when it was last told [s]
 
     def tell(stage: str, share: float) -> None:
         now = time.monotonic() - start
-        if stage == last["stage"] and now - float(last["at"]) < 15:  # noqa: PLR2004 - seconds
+        if now - told.get(stage, -60.0) < _QUIET_S:
             return
-        last.update(stage=stage, at=now)
+        told.clear()
+        told[stage] = now
         click.echo(f"[{now:6.0f} s] {stage} {share:.0%}", err=True)
 
     return tell
