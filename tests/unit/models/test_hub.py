@@ -117,10 +117,13 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from negawatt.core.errors import NegawattError
-from negawatt.models.hub import fetch
+from negawatt.models.hub import fetch, fetch_config
 found = []
 for model in sys.argv[1:]:
     try:
+        if model.startswith("config:"):
+            found.append(fetch_config(model.removeprefix("config:")).read_text())
+            continue
         folder = fetch(model)
         found.append({str(p.relative_to(folder)): p.read_bytes().decode()
                       for p in folder.rglob("*") if p.is_file()})
@@ -181,3 +184,21 @@ def test_a_hub_that_does_not_answer_is_said(tmp_path: Path) -> None:
     (found,) = run(["org/tiny"], tmp_path / "home", "http://127.0.0.1:9")
     assert found[0] == "NotAModel"
     assert "cannot be reached" in found[1]
+
+
+def test_a_configuration_is_fetched_without_its_weights(hub: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    plain, older, unknown = run(
+        ["config:org/tiny", "config:org/tiny@v1", "config:org/none"], home, hub
+    )
+    assert plain == FILES["config.json"].decode()
+    assert older == plain + " "
+    assert unknown[0] == "NotAModel"
+    assert "knows no model" in unknown[1]
+    assert {file.name for file in home.rglob("snapshots/*/*")} == {"config.json"}
+
+    again, absent = run(
+        ["config:org/tiny", "config:org/other"], home, "http://127.0.0.1:9", offline=True
+    )
+    assert again == plain
+    assert "cannot be reached" in absent[1]
