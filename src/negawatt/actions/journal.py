@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,10 +44,12 @@ class Journal:
             OutputError: the result cannot be written.
         """
         path = self._folder / f"{name}.json"
-        kept = _read(path)
-        if kept is not None and kept.get("key") == self.key:
-            self.steps.append(Step(name=name, seconds=float(kept["seconds"]), resumed=True))
-            return decode(kind, kept["value"])
+        kept = _read(path, self.key)
+        if kept is not None:
+            with suppress(TypeError, ValueError):  # of another shape: not a result of this step
+                found = decode(kind, kept["value"])
+                self.steps.append(Step(name=name, seconds=float(kept["seconds"]), resumed=True))
+                return found
         start = time.perf_counter()
         value = compute()
         seconds = time.perf_counter() - start
@@ -56,8 +59,7 @@ class Journal:
 
     def has(self, name: str) -> bool:
         """True when the step is finished under this job's key."""
-        kept = _read(self._folder / f"{name}.json")
-        return kept is not None and kept.get("key") == self.key
+        return _read(self._folder / f"{name}.json", self.key) is not None
 
     def _write(self, path: Path, entry: dict[str, Any]) -> None:
         try:
@@ -72,9 +74,11 @@ class Journal:
             ) from error
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path, key: str) -> dict[str, Any] | None:
+    """The whole entry of a finished step, None when there is none under this key."""
     try:
-        entry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return entry
+    whole = isinstance(entry, dict) and {"key", "seconds", "value"} <= entry.keys()
+    return entry if whole and entry["key"] == key else None

@@ -77,15 +77,6 @@ def test_groups_keep_their_scales(bank: WeightBank) -> None:
     assert same(bank.get(NAME, weight.format, slice(2, 5)), weight, slice(2, 5))
 
 
-@pytest.mark.parametrize(("bits", "per_byte"), [(2, 2), (4, 2), (5, 1), (8, 1)])
-def test_narrow_codes_share_a_byte(bank: WeightBank, bits: int, per_byte: int) -> None:
-    weight = some_weight(64, 129, Format(bits))
-    bank.put(NAME, weight)
-    (file,) = bank.folder.iterdir()
-    codes = file.stat().st_size - 64 - 64 * 3  # header; a 16-bit scale and a zero point a row
-    assert codes == 64 * -(-129 // per_byte)
-
-
 def test_what_was_never_put_is_a_key_error_that_names_it(bank: WeightBank) -> None:
     bank.put(NAME, some_weight(2, 32, Format(4, 32)))
     assert not bank.has(NAME, Format(8))

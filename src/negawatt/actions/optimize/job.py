@@ -240,7 +240,8 @@ class OptimizeJob:
         """Formats worth searching: not dominated, and saving the most per error."""
 
         def pick() -> list[Format]:
-            alive = [fmt for fmt in costs.undominated(table, wanted) if fmt.bits < 16]
+            left = costs.undominated(table, wanted)
+            alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in {*left, Format(8)}]
             bare = self._model(table, wanted.threads, {})
             energy = {
                 fmt: sum(

@@ -1,0 +1,60 @@
+"""Formats are kept for what they save and what they spoil."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from small_decoder import layers_of, random_decoder
+
+from negawatt.compress.formats import rounding_error, shortlist
+from negawatt.core.records import Format
+
+HAVEN = Format(8)
+NARROW = [Format(4, g, symmetric=s) for g in (32, 64, 128) for s in (True, False)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = random_decoder()
+    save_file(
+        {name: value.to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()},
+        tmp_path / "model.safetensors",
+    )
+    return tmp_path
+
+
+def test_finer_formats_err_less(folder: Path) -> None:
+    layers = layers_of(random_decoder())
+    formats = [Format(8), Format(5, 32), Format(4, 32), Format(4), Format(3, 32)]
+    found = rounding_error(folder, layers, formats)
+    errors = [found[fmt] for fmt in formats]
+    assert errors == sorted(errors)
+    assert errors[0] < 1e-3
+    assert 1e-3 < errors[2] < 0.03
+
+
+def test_what_fits_no_layer_is_left_out(folder: Path) -> None:
+    layers = layers_of(random_decoder())
+    assert Format(4, 128) not in rounding_error(folder, layers, [Format(8), Format(4, 128)])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 12), st.floats(1e-3, 0.1)), min_size=6, max_size=6),
+    st.integers(1, 7),
+)
+def test_the_haven_leads_and_nothing_kept_costs_more(
+    figures: list[tuple[float, float]], most: int
+) -> None:
+    energy = {HAVEN: 10.0} | {f: e for f, (e, _) in zip(NARROW, figures, strict=True)}
+    error = {HAVEN: 1e-4} | {f: e for f, (_, e) in zip(NARROW, figures, strict=True)}
+    kept = shortlist(HAVEN, energy, error, most=most)
+    assert kept[0] == HAVEN
+    assert len(kept) == len(set(kept)) <= most
+    assert all(energy[fmt] < energy[HAVEN] for fmt in kept[1:])
+    bargains = [(energy[HAVEN] - energy[fmt]) / error[fmt] for fmt in kept[1:]]
+    assert bargains == sorted(bargains, reverse=True)
