@@ -29,7 +29,8 @@ _HEAD = 64  # bytes of padded JSON before the arrays
 class WeightBank:
     """Candidates on disk, one file per layer and format.
 
-    Codes of four bits or fewer are stored two to a byte.
+    Codes take a byte each, whatever their bits: the search reads them many
+    times, and unpacking would cost it more than the disk space is worth.
 
     Args:
         folder: Made on first use.
@@ -54,14 +55,13 @@ class WeightBank:
         """
         codes = np.asarray(weight.codes)
         rows, cols = codes.shape
-        packed = _pack_nibbles(codes) if weight.format.bits <= 4 else codes
         scale, zero = np.asarray(weight.scale), np.asarray(weight.zero)
         head = json.dumps({"shape": [rows, cols], "groups": scale.shape[1]}).encode().ljust(_HEAD)
         path = self._path(layer, weight.format)
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                for part in (head, packed.tobytes(), scale.tobytes(), zero.tobytes()):
+                for part in (head, codes.tobytes(), scale.tobytes(), zero.tobytes()):
                     file.write(part)
             partial.replace(path)
         except OSError as error:
@@ -80,8 +80,7 @@ class WeightBank:
             head = json.loads(file.read(_HEAD))
             (total, cols), groups = head["shape"], head["groups"]
             start, stop, _ = (rows or slice(None)).indices(total)
-            width = (cols + 1) // 2 if fmt.bits <= 4 else cols
-            parts = ((width, np.uint8), (groups, np.float16), (groups, np.uint8))
+            parts = ((cols, np.uint8), (groups, np.float16), (groups, np.uint8))
             arrays: list[NDArray[Any]] = []
             at = _HEAD
             for per_row, dtype in parts:
@@ -90,8 +89,7 @@ class WeightBank:
                 flat = np.fromfile(file, dtype=dtype, count=(stop - start) * per_row)
                 arrays.append(flat.reshape(stop - start, per_row))
                 at += total * size
-        stored, scale, zero = arrays
-        codes: NDArray[Any] = _unpack_nibbles(stored, cols) if fmt.bits <= 4 else stored
+        codes, scale, zero = arrays
         return QuantisedWeight(format=fmt, codes=codes, scale=scale, zero=zero)
 
     def view(self, plan: Mapping[str, Format]) -> BankView:
@@ -122,16 +120,3 @@ class BankView(Mapping[str, QuantisedWeight]):
 def candidates(layer: Layer, formats: tuple[Format, ...]) -> tuple[Format, ...]:
     """The quantised formats whose groups divide this layer's rows."""
     return tuple(fmt for fmt in formats if fmt.bits < 16 and fmt.fits(layer.cols))
-
-
-def _pack_nibbles(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if codes.shape[1] % 2:
-        codes = np.pad(codes, ((0, 0), (0, 1)))
-    return (codes[:, ::2] | (codes[:, 1::2] << 4)).astype(np.uint8)
-
-
-def _unpack_nibbles(packed: NDArray[Any], cols: int) -> NDArray[np.uint8]:
-    codes = np.empty((packed.shape[0], packed.shape[1] * 2), dtype=np.uint8)
-    codes[:, ::2] = packed & 0x0F
-    codes[:, 1::2] = packed >> 4
-    return codes[:, :cols]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from negawatt.core.clock import Clock, SystemClock
@@ -16,16 +17,18 @@ from negawatt.core.protocols import Session
 from negawatt.core.records import Workload
 
 _SOURCE = "process CPU clock"
+_STRIDE = 4  # tokens a session writes before the next has its turn
+_ENOUGH = 6  # values from which order statistics give a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
 class Laps:
-    """Times of one session, a value per round. [s/token]"""
+    """Times of one session; values of two raced sessions at one place are a pair."""
 
-    prefill_cpu: tuple[float, ...]
-    decode_cpu: tuple[float, ...]
+    prefill_cpu: tuple[float, ...]  # per round [s/token]
+    decode_cpu: tuple[float, ...]  # per few tokens [s/token]
     prefill_wall: tuple[float, ...]  # of the whole prompt [s]
-    decode_wall: tuple[float, ...]
+    decode_wall: tuple[float, ...]  # [s/token]
 
 
 def race(
@@ -39,6 +42,9 @@ def race(
 ) -> dict[str, Laps]:
     """Let sessions take turns at reading a prompt and writing tokens.
 
+    In every round each session reads the prompt, and then all write a few
+    tokens in turn until they have their share: two sessions are never more
+    than a few tokens apart, so whatever else the machine does falls on both.
     One uncounted round comes first. Prompt tokens are random: what a dense
     model costs does not depend on them.
 
@@ -53,77 +59,109 @@ def race(
     clock = clock or SystemClock()
     random = np.random.default_rng(0)
     prompt = random.integers(0, vocabulary, (workload.batch, workload.prompt))
-    laps: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in sessions}
+    runners = {name: _Runner(session, prompt, clock) for name, session in sessions.items()}
     for turn in range(rounds + 1):
-        for name, session in sessions.items():
-            lap = _lap(session, prompt, decode_tokens, clock)
-            if turn:
-                laps[name].append(lap)
-    return {
-        name: Laps(*(tuple(column) for column in zip(*found, strict=True)))
-        for name, found in laps.items()
-    }
+        for runner in runners.values():
+            runner.read(counted=turn > 0)
+        for _ in range(max(1, decode_tokens // _STRIDE)):
+            for runner in runners.values():
+                runner.write(counted=turn > 0)
+    return {name: runner.laps() for name, runner in runners.items()}
 
 
-def _lap(
-    session: Session,
-    prompt: np.ndarray[tuple[int, int], np.dtype[np.int64]],
-    tokens: int,
-    clock: Clock,
-) -> tuple[float, float, float, float]:
-    batch, length = prompt.shape
-    session.reset()
-    cpu, wall = clock.cpu(), clock.monotonic()
-    logits = session.forward(prompt, keep=1)
-    prefill = clock.cpu() - cpu, clock.monotonic() - wall
-    cpu, wall = clock.cpu(), clock.monotonic()
-    for _ in range(tokens):
-        logits = session.forward(np.argmax(logits[:, -1:], axis=-1), keep=1)
-    decode = clock.cpu() - cpu, clock.monotonic() - wall
-    written = tokens * batch
-    return prefill[0] / (batch * length), decode[0] / written, prefill[1], decode[1] / tokens
+class _Runner:
+    """One session in a race, with the times it took."""
+
+    def __init__(self, session: Session, prompt: NDArray[np.int64], clock: Clock) -> None:
+        self._session, self._prompt, self._clock = session, prompt, clock
+        self._next: NDArray[np.int64] = prompt[:, :1]
+        self._read: list[tuple[float, float]] = []  # CPU and wall time [s]
+        self._written: list[tuple[float, float]] = []
+
+    def read(self, *, counted: bool) -> None:
+        """Read the prompt into an empty cache."""
+        self._session.reset()
+        cpu, wall = self._clock.cpu(), self._clock.monotonic()
+        self._step(self._prompt)
+        if counted:
+            self._read.append((self._clock.cpu() - cpu, self._clock.monotonic() - wall))
+
+    def write(self, *, counted: bool) -> None:
+        """Write a few tokens."""
+        cpu, wall = self._clock.cpu(), self._clock.monotonic()
+        for _ in range(_STRIDE):
+            self._step(self._next)
+        if counted:
+            self._written.append((self._clock.cpu() - cpu, self._clock.monotonic() - wall))
+
+    def _step(self, tokens: NDArray[np.int64]) -> None:
+        logits = self._session.forward(tokens, keep=1)
+        self._next = np.argmax(logits[:, -1:], axis=-1)
+
+    def laps(self) -> Laps:
+        """Times per token, and wall times per request."""
+        batch, length = self._prompt.shape
+        return Laps(
+            prefill_cpu=tuple(cpu / (batch * length) for cpu, _ in self._read),
+            decode_cpu=tuple(cpu / (batch * _STRIDE) for cpu, _ in self._written),
+            prefill_wall=tuple(wall for _, wall in self._read),
+            decode_wall=tuple(wall / _STRIDE for _, wall in self._written),
+        )
 
 
 def centre(values: Sequence[float], *, unit: str, boundary: str = "process") -> Estimate:
-    """Median of repeated timings, with the interval that order statistics give.
+    """Median of repeated timings with its 95 % interval.
 
     >>> centre([3.0, 1.0, 2.0], unit="s").value
     2.0
     """
-    ordered = sorted(values)
-    # Ranks that cover the median with at least 95 %, by the binomial law; the
-    # whole range when there are too few values for that.
-    n = len(ordered)
-    reach = math.floor((n - 1.96 * math.sqrt(n)) / 2) if n >= 6 else 0
-    reach = max(0, min(reach, (n - 1) // 2))
+    low, middle, high = _median(values)
     return Estimate(
-        value=statistics.median(ordered),
-        low=ordered[reach],
-        high=ordered[n - 1 - reach],
+        value=middle,
+        low=low,
+        high=high,
         unit=unit,
         kind=Kind.MEASURED,
-        source=f"{_SOURCE}, median of {n} rounds",
+        source=f"{_SOURCE}, median of {len(values)} timings",
         boundary=boundary,
     )
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
-    """Ratio of paired timings: geometric mean over rounds, 95 % Student t interval.
+    """Ratio of paired timings: the median over pairs with its 95 % interval.
 
-    >>> ratio([2.0, 4.0], [1.0, 2.0]).value
+    >>> ratio([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]).value
     2.0
     """
-    logs = np.log(np.asarray(numerator) / np.asarray(denominator))
-    middle = float(np.median(logs)) if len(logs) > 4 else float(logs.mean())
-    half = 0.0
-    if len(logs) > 1:
-        half = float(student.ppf(0.975, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs)))
+    pairs = zip(numerator, denominator, strict=True)
+    # In logarithms, so that swapping the two turns ratio and interval round.
+    logs = [math.log(a / b) for a, b in pairs]
+    low, middle, high = (math.exp(x) for x in _median(logs))
     return Estimate(
-        value=math.exp(middle),
-        low=math.exp(middle - half),
-        high=math.exp(middle + half),
+        value=middle,
+        low=low,
+        high=high,
         unit="1",
         kind=Kind.MEASURED,
-        source=f"{_SOURCE}, {len(logs)} paired rounds",
+        source=f"{_SOURCE}, median of {len(numerator)} pairs taken in turns",
         boundary="process",
     )
+
+
+def _median(values: Sequence[float]) -> tuple[float, float, float]:
+    """Low end, median and high end, 95 %.
+
+    The ends are the order statistics that hold the median by the binomial
+    law, which no outlier moves; fewer than six values have none so sure, and
+    get Student's interval around their median.
+    """
+    ordered = sorted(values)
+    n, middle = len(ordered), statistics.median(values)
+    if n == 1:
+        return middle, middle, middle
+    if n < _ENOUGH:
+        spread = statistics.stdev(ordered) / math.sqrt(n)
+        half = float(student.ppf(0.975, n - 1)) * spread
+        return middle - half, middle, middle + half
+    reach = max(0, math.floor((n - 1.96 * math.sqrt(n)) / 2))
+    return ordered[reach], middle, ordered[n - 1 - reach]

@@ -54,15 +54,17 @@ def relative_energy(trial: Trial, evidence: Evidence) -> float:
     """Energy per token of the workload over that of uniform int8, by paired CPU time. [1]"""
     if trial.name == INT8 or trial.rival is None:
         return 1.0
-    own, rival = trial.laps, trial.rival
-    workload = evidence.workload
-    pairs = zip(own.prefill_cpu, own.decode_cpu, rival.prefill_cpu, rival.decode_cpu, strict=True)
-    ratios = [
-        (workload.prompt * a + workload.generate * b)
-        / (workload.prompt * c + workload.generate * d)
-        for a, b, c, d in pairs
-    ]
-    return statistics.median(ratios)
+    spent = {"own": 0.0, "rival": 0.0}
+    for phase, tokens in (
+        ("prefill", evidence.workload.prompt),
+        ("decode", evidence.workload.generate),
+    ):
+        own = getattr(trial.laps, f"{phase}_cpu")
+        rival = getattr(trial.rival, f"{phase}_cpu")
+        base = tokens * statistics.median(getattr(evidence.int8.laps, f"{phase}_cpu"))
+        spent["rival"] += base
+        spent["own"] += base * ratio(own, rival).value
+    return spent["own"] / spent["rival"]
 
 
 def points(evidence: Evidence) -> tuple[Point, ...]:

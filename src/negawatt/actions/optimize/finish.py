@@ -37,13 +37,12 @@ def export(job: OptimizeJob, decision: Decision, evidence: Evidence, out: Path) 
     runtime = job.tools.runtime
     weights = job.track.bank.view(trial.plan)
     served = out / runtime.name
-    _replace(
-        served,
-        lambda place: runtime.compress(job.track.converted, weights, place, joint=trial.joint),
-    )
-    for file in job.source.folder.iterdir():
-        if file.name == "config.json" or file.name.startswith(_COMPANY):
-            shutil.copy2(file, served / file.name)
+
+    def write(place: Path) -> None:
+        runtime.compress(job.track.converted, weights, place, joint=trial.joint)
+        _add_company(job.source.folder, place)
+
+    _replace(served, write)
     job.tools.progress("export", 0.3)
     card = _card(job, decision, evidence)
     folder = export_huggingface.export(job.source.folder, weights, out / "huggingface", card=card)
@@ -187,6 +186,14 @@ def _card(job: OptimizeJob, decision: Decision, evidence: Evidence) -> dict[str,
         "in turns",
         "Method": decision.because,
     }
+
+
+def _add_company(source: Path, place: Path) -> None:
+    """Configuration and tokenizer, where the engine has not put them there itself."""
+    for file in source.iterdir():
+        wanted = file.name == "config.json" or file.name.startswith(_COMPANY)
+        if wanted and not (place / file.name).exists():
+            shutil.copy2(file, place / file.name)
 
 
 def _replace(place: Path, write: Callable[[Path], None]) -> None:

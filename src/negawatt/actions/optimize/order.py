@@ -48,8 +48,8 @@ class Effort:
     budget_shares: tuple[float, ...] = (0.9, 0.8, 0.65, 0.45, 0.2)
     refinements: int = 3  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
-    rounds: int = 7  # paired timings per variant
-    decode_tokens: int = 16  # per timing
+    rounds: int = 5  # of paired timing per variant
+    decode_tokens: int = 32  # written per round
 
 
 @dataclass(frozen=True, slots=True)
