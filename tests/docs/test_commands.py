@@ -69,7 +69,7 @@ def test_both_readmes_tell_the_same_commands() -> None:
 @pytest.mark.parametrize("line", OURS, ids=str)
 def test_negawatt_takes_this_command_line(line: Line) -> None:
     words = line.words[1:]
-    context = click.Context(root, info_name="negawatt")
+    context = click.Context(root, info_name="negawatt", **root.context_settings)
     command: click.Command = root
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, found, words = command.resolve_command(context, words)
