@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,10 +19,14 @@ from negawatt.core.errors import UsageError
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
+    from negawatt.core.estimate import Estimate
     from negawatt.core.outcome import Outcome
     from negawatt.core.protocols import Runtime
     from negawatt.energy.predict import Prediction
     from negawatt.settings import Settings
+
+_WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
+_WORK_BYTES = 2**20  # hashed at a time
 
 _PACKAGES = (
     "negawatt",
@@ -78,13 +84,12 @@ def cores() -> int:
 def tools(settings: Settings, progress: Progress) -> Tools:
     """Everything `negawatt optimize` works with."""
     from negawatt.actions.optimize.order import Tools, fingerprint
-    from negawatt.meters import joules_per_cpu_second
 
     told = machine()
     return Tools(
         runtime=runtime(settings.run.runtime),
         reference=runtime("torch"),
-        joules_per_cpu_s=joules_per_cpu_second(),
+        joules_per_cpu_s=cpu_second(),
         machine=told,
         machine_id=fingerprint(told["cpu"], told["cores"], told["system"].split()[0])[:16],
         versions=versions(),
@@ -94,6 +99,21 @@ def tools(settings: Settings, progress: Progress) -> Tools:
         clock=SystemClock(),
         progress=progress,
     )
+
+
+def cpu_second() -> Estimate:
+    """What a CPU-second costs: measured where a counter covers the CPU, else a band. [J/s]"""
+    from negawatt import meters
+
+    if not meters.discover().measures_cpu:
+        return meters.joules_per_cpu_second()
+    with meters.measure("rest") as rest:
+        time.sleep(_WINDOW_S)
+    with meters.measure("work") as busy:
+        until = time.monotonic() + _WINDOW_S
+        while time.monotonic() < until:
+            hashlib.sha256(bytes(_WORK_BYTES)).digest()
+    return meters.marginal(rest.result, busy.result)
 
 
 def text_folder(data: Path | None) -> Path | None:

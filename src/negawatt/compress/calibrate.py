@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from negawatt.compress.bank import WeightBank
     from negawatt.core.records import Format, Layer
 
-_HESSIANS_AT_ONCE = 128 * 2**20  # bytes of input statistics held at a time
-_ROWS = 8192  # rows quantised at a time: rows do not depend on each other
+_HESSIANS_AT_ONCE = 64 * 2**20  # bytes of input statistics held at a time
+_ROWS = 2048  # rows quantised at a time: rows do not depend on each other
 
 
 def fill_bank(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from negawatt.core.records import Format
     from negawatt.energy.units import Unit
 
-_ROWS = 8192  # rows handled at a time, so that a large head needs no large temporary
+_ROWS = 4096  # rows handled at a time, so that a large head needs no large temporary
 _SILENT = 1e-3  # gates below this are left out of the mixture, not of the gradient
 
 

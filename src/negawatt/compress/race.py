@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +107,12 @@ class _Runner:
             prefill_wall=tuple(wall for _, wall in self._read),
             decode_wall=tuple(wall / _STRIDE for _, wall in self._written),
         )
+
+
+def joined(heats: Sequence[Laps]) -> Laps:
+    """Laps of several heats, one after the other."""
+    names = [field.name for field in fields(Laps)]
+    return Laps(**{n: tuple(t for heat in heats for t in getattr(heat, n)) for n in names})
 
 
 def centre(values: Sequence[float], *, unit: str, boundary: str = "process") -> Estimate:

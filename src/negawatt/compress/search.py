@@ -100,7 +100,7 @@ class EnergyGradientSearch:
         windows: NDArray[np.int64],
         *,
         seed: int,
-        batch: int = 4,
+        batch: int = 2,
     ) -> None:
         self.problem = problem
         self._gated = gated
@@ -205,7 +205,7 @@ class EnergyGradientSearch:
         if start.plan == end.plan:
             return end
         # The last quarter of the text is kept from the gradient steps.
-        tokens = self._windows[-(len(self._windows) // 4) :][: 2 * self._batch]
+        tokens = self._windows[-(len(self._windows) // 4) :][: 4 * self._batch]
         return min((start, end), key=lambda choice: self.true_kl(choice.plan, tokens))
 
     def true_kl(self, plan: Mapping[str, Format], windows: NDArray[np.int64]) -> float:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from negawatt.compress.gates import GatedModel
     from negawatt.core.records import Format
 
-SLICE = 128  # tokens whose logits are held at once
+SLICE = 64  # tokens whose logits are held at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +59,7 @@ def measure_sensitivity(
     *,
     seed: int,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
-    batch: int = 4,
+    batch: int = 2,
 ) -> Sensitivity:
     """Sample labels from the base model and collect the gradients of all gates.
 

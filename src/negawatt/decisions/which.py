@@ -10,14 +10,18 @@ from negawatt.core.errors import BudgetUnreachable
 from negawatt.core.records import Decision
 
 
+_TIMING = 0.02  # relative difference of energies that paired timings do not tell apart
+
+
 @dataclass(frozen=True, slots=True)
 class Contender:
     """What the choice needs to know of a variant."""
 
     name: str
     loss: float  # relative perplexity increase on the text for choosing [1]
-    energy: float  # [J/token], or anything proportional to it
+    energy: float  # measured [J/token], or anything proportional to it
     size: float  # [B]
+    expected: float = 0.0  # energy by the model, to part what timings cannot [J/token]
 
 
 def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
@@ -37,6 +41,9 @@ def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
 def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
     """The contender with the least energy among those that lose at most `max_loss`.
 
+    Measured energies closer than timings can tell apart count as equal; among
+    such the model's expectation decides, which does not change from run to run.
+
     Raises:
         BudgetUnreachable: none does; the message names the nearest.
 
@@ -51,9 +58,11 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
             f"the nearest, {nearest.name}, loses {nearest.loss:.2%}",
             fix=_way_out(nearest.loss),
         )
-    best = min(good, key=lambda one: (one.energy, one.size, one.name))
+    least = min(one.energy for one in good)
+    near = [one for one in good if one.energy <= least * (1 + _TIMING)]
+    best = min(near, key=lambda one: (one.expected, one.energy, one.size, one.name))
     ranked = sorted(contenders, key=lambda one: one.energy)
-    cheaper = [one for one in ranked if one.energy < best.energy]
+    cheaper = [one for one in ranked if one.energy < best.energy and one.loss > max_loss]
     because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%}"
     if cheaper:
         nearest = cheaper[-1]

@@ -32,6 +32,7 @@ class Evidence:
     reference_runtime: str
     max_loss: float
     predicted: Mapping[str, Estimate]  # J/token by trial name
+    expected: Mapping[str, float]  # by the cost table alone, by trial name [J/token]
 
     @property
     def int8(self) -> Trial:
@@ -84,6 +85,7 @@ def _contender(trial: Trial, evidence: Evidence) -> Contender:
         loss=trial.selection.loss.value,
         energy=relative_energy(trial, evidence),
         size=float(trial.size_bytes),
+        expected=evidence.expected[trial.name],
     )
 
 

@@ -139,7 +139,7 @@ def _searched_logits(
     job: OptimizeJob, plan: Mapping[str, Format], tokens: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Logits of the reference engine with the chosen weights decoded into it."""
-    place = job.work / "variants" / "searched-in-reference"
+    place = job.track.folder / "searched-in-reference"
     shutil.rmtree(place, ignore_errors=True)
     reference = job.tools.reference
     base = job.reference_folder

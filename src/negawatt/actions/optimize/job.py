@@ -47,7 +47,7 @@ from negawatt.models.prose import load_text
 from negawatt.models.quality import Reference, exam, reference
 from negawatt.models.source import ModelSource, prepare
 
-_VERSION = 2  # of the steps; results of another one are not reused
+_VERSION = 3  # of the steps; results of another one are not reused
 _GATE_TOKENS = 64
 _GATE_KL = 1e-3  # nat/token: far above rounding, far below any wrong kernel
 _BASE = "16 bit"
@@ -75,24 +75,33 @@ class OptimizeJob:
     def __init__(self, order: Order, tools: Tools, work: Path) -> None:
         self.order, self.tools, self.work = order, tools, work
         self.source = self._prepare()
-        self.journal = Journal(
-            work / "steps",
-            fingerprint(
-                _VERSION,
-                self.source.digest,
-                self.source.off_grid,
-                order.seed,
-                order.workload.spec,
-                order.text,
-                order.threads,
-                tools.data,
-                order.effort,
-                tools.machine_id,
-                tools.versions,
-            ),
-        )
         self.checks: list[Check] = []
         self._sensitivity: Sensitivity | None = None
+
+    @property
+    def base_key(self) -> str:
+        """What the 16-bit model is: its source, and how its channels were reordered."""
+        return fingerprint(self.source.digest, self.source.off_grid, self.order.seed)
+
+    def _open_journal(self, corpus: Corpus) -> Journal:
+        """Results count only for the same model, text, seed, workload, effort and versions."""
+        order, tools = self.order, self.tools
+        key = fingerprint(
+            _VERSION,
+            self.base_key,
+            dict(corpus.digests),
+            order.workload.spec,
+            order.threads,
+            order.effort,
+            tools.machine_id,
+            tools.versions,
+        )
+        return Journal(self.work / "steps", key)
+
+    def warm(self) -> None:
+        """Load what is needed whatever the model, so that its size can be told from the model's."""
+        load_tokenizer(self.source.folder)
+        memory.release()
 
     def _tell(self, stage: str, share: float) -> None:
         self.tools.progress(stage, share)
@@ -128,8 +137,10 @@ class OptimizeJob:
             vocabulary=self._embedding().rows,
             converted=converted,
             bank=bank,
-            folder=self.work / "variants",
+            folder=self.work / f"variants-{self.journal.key[:12]}",
             selection=texts.selection,
+            int8=self._uniform_plan(Format(8)),
+            int8_bytes=self.source.bf16_bytes // 2,
             test=texts.test,
         )
         threads = self._threads(track)
@@ -138,15 +149,17 @@ class OptimizeJob:
         model = self._energy_model(table, threads, uniform)
         remember(self.tools.cache, model, architecture=self.source.architecture, threads=threads)
         sensitivity = self._sensitivities(texts, bank, formats)
-        choices = self._search(texts, bank, formats, sensitivity, model)
-        trials = [*uniform, *self._verify(track, choices, sensitivity, model, uniform)]
-        evidence = self._evidence(trials, texts, threads, model)
+        # The table alone prices options: it is kept, so the same seed finds the same plans.
+        bare = self._model(table, threads, {})
+        choices = self._search(texts, bank, formats, sensitivity, bare)
+        trials = [*uniform, *self._verify(track, choices, sensitivity, bare, uniform)]
+        evidence = self._evidence(trials, texts, threads, model, bare)
         alone = dict(zip(sensitivity.options, sensitivity.alone.tolist(), strict=True))
         return evidence, conclude.decide(evidence), model, alone
 
     def _convert(self) -> tuple[Path, Path]:
         """The 16-bit model in the forms of both engines."""
-        key = self.source.digest[:12]
+        key = self.base_key[:12]
         places = []
         for i, runtime in enumerate((self.tools.runtime, self.tools.reference)):
             place = self.work / f"{runtime.name}-{runtime.version.split('-')[0]}-{key}"
@@ -169,7 +182,8 @@ class OptimizeJob:
             test_tokens=effort.test_tokens,
             seed=self.order.seed,
         )
-        key = f"{self.source.digest} {self.tools.reference.version}"
+        self.journal = self._open_journal(corpus)
+        key = f"{self.base_key} {self.tools.reference.version}"
         found: dict[str, Reference] = {}
         with self.tools.reference.open(folder, RunOptions(threads=self.tools.cores)) as session:
             for i, side in enumerate(("selection", "test")):
@@ -334,7 +348,6 @@ class OptimizeJob:
         todo.append((_BASE, "base", wide, ()))
         first = partial(track.run_int8, int8, reference_folder)
         trials = [self.journal.step(f"trial {INT8}", Trial, first)]
-        track.build(INT8, int8)  # every later race needs it, resumed or not
         for i, (name, role, plan, together) in enumerate(todo):
             self._tell("uniform", (i + 1) / (len(todo) + 1))
             attempt = partial(track.run, name, role, plan, together)
@@ -413,6 +426,7 @@ class OptimizeJob:
             search.reseed(self.order.seed + i)
             look = partial(search.run, budget, steps=effort.search_steps, on_step=tell)
             choices.append(self.journal.step(f"search-{i}", Choice, look))
+            memory.release()
         memory.release()
         return choices
 
@@ -421,11 +435,11 @@ class OptimizeJob:
         track: Track,
         choices: list[Choice],
         sensitivity: Sensitivity,
-        model: EnergyModel,
+        bare: EnergyModel,
         uniform: list[Trial],
     ) -> list[Trial]:
         """Run every found plan for real, then close in on the allowed loss."""
-        problem = Problem(sensitivity, model.option_energy(sensitivity.options))
+        problem = Problem(sensitivity, bare.option_energy(sensitivity.options))
         search = EnergyGradientSearch(problem, None, np.zeros((4, 1), np.int64), seed=0)
         total = len(choices) + self.order.effort.refinements
         seen = {_frozen(trial.plan) for trial in uniform if trial.joint}
@@ -439,8 +453,11 @@ class OptimizeJob:
                 return
             seen.add(_frozen(plan))
             name = f"searched {number + 1}"
-            look = partial(track.run, name, "searched", plan, model.joint(plan))
-            trial = self.journal.step(f"trial {name}", Trial, look)
+            together = bare.joint(plan)
+            look = partial(track.run, name, "searched", plan, together)
+            # by its plan: another loss budget closes in on other plans under the same numbers
+            label = fingerprint(_frozen(plan), together)[:8]
+            trial = self.journal.step(f"trial {name} {label}", Trial, look)
             trials.append(trial)
             known.append((choice, trial.selection.loss.value))
 
@@ -456,7 +473,12 @@ class OptimizeJob:
         return trials
 
     def _evidence(
-        self, trials: list[Trial], texts: Texts, threads: int, model: EnergyModel
+        self,
+        trials: list[Trial],
+        texts: Texts,
+        threads: int,
+        model: EnergyModel,
+        bare: EnergyModel,
     ) -> Evidence:
         runtime, reference_runtime = self.tools.runtime, self.tools.reference
         return Evidence(
@@ -470,6 +492,7 @@ class OptimizeJob:
             reference_runtime=f"{reference_runtime.name} {reference_runtime.version}",
             max_loss=self.order.max_loss,
             predicted={trial.name: model.energy(trial.plan, trial.joint) for trial in trials},
+            expected={t.name: bare.energy(t.plan, t.joint).value for t in trials},
         )
 
     # ------------------------------------------------------------- small parts

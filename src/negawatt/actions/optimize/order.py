@@ -20,15 +20,15 @@ Progress = Callable[[str, float], None]
 #: Stages in order, with the share of the whole job each usually takes.
 STAGES: Mapping[str, float] = {
     "prepare": 0.03,
-    "convert": 0.03,
-    "reference": 0.08,
-    "costs": 0.08,
-    "candidates": 0.15,
-    "uniform": 0.12,
-    "sensitivity": 0.10,
-    "search": 0.16,
-    "verify": 0.19,
-    "export": 0.06,
+    "convert": 0.02,
+    "reference": 0.06,
+    "costs": 0.07,
+    "candidates": 0.12,
+    "uniform": 0.20,
+    "sensitivity": 0.09,
+    "search": 0.12,
+    "verify": 0.22,
+    "export": 0.07,
 }
 
 
@@ -38,15 +38,15 @@ class Effort:
 
     window: int = 512  # tokens per scored window
     calibration_tokens: int = 24_576
-    selection_tokens: int = 6_144
-    test_tokens: int = 8_192
+    selection_tokens: int = 4_096
+    test_tokens: int = 6_144
     kl_tokens: int = 1_024  # whose whole distribution is compared
-    hessian_windows: int = 16
-    sensitivity_samples: int = 64
+    hessian_windows: int = 12
+    sensitivity_samples: int = 48
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
     search_steps: int = 5  # gradient steps per energy budget
-    budget_shares: tuple[float, ...] = (0.9, 0.8, 0.65, 0.45, 0.2)
-    refinements: int = 3  # more budgets, closing in on the allowed loss
+    budget_shares: tuple[float, ...] = (0.8, 0.6, 0.4, 0.15)
+    refinements: int = 2  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
     rounds: int = 5  # of paired timing per variant
     decode_tokens: int = 32  # written per round

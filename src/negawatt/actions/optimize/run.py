@@ -22,10 +22,11 @@ def optimize(order: Order, tools: Tools) -> Outcome:
         BudgetUnreachable: no variant stays inside the loss budget.
         OutputError: the folder is in use, full or not writable.
     """
-    floor = memory.resident()
-    memory.forget_peak()
     with claimed(order.out) as work, measure("optimize") as window:
         job = OptimizeJob(order, tools, work)
+        job.warm()
+        floor = memory.resident()
+        memory.forget_peak()
         size = job.source.bf16_bytes
         need_space(work, _DISK * size)
         stated = floor + int(memory.BOUND * size)
