@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from negawatt.actions.optimize import conclude, memory
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.job import OptimizeJob, divergence
 from negawatt.compress import export_huggingface
+from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Check, Facts, Outcome
 from negawatt.core.protocols import RunOptions
@@ -24,6 +27,14 @@ from negawatt.models.load import load_tokenizer
 PROMPT = "The cheapest energy is the energy that is never used. For a computer, this means"
 _SAMPLE_TOKENS = 48
 _SAME_KL = 1e-3  # nat/token between two carriers of the same weights
+_RELOAD = """
+import sys
+from pathlib import Path
+import numpy as np
+from negawatt.compress.export_huggingface import reload_check
+folder, tokens, logits = map(Path, sys.argv[1:])
+np.save(logits, reload_check(folder, np.load(tokens)))
+"""
 _COMPANY = ("tokenizer", "special_tokens", "vocab", "merges", "generation_config", "chat_template")
 
 
@@ -157,8 +168,21 @@ def _foreign_logits(folder: Path, tokens: NDArray[np.int64]) -> NDArray[np.float
     That library decodes the whole model in memory at once; its needs are not
     part of the job's and end with the child.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        logits: NDArray[np.float32] = pool.apply(export_huggingface.reload_check, (folder, tokens))
+    with tempfile.TemporaryDirectory() as scratch:
+        given, answer = Path(scratch) / "tokens.npy", Path(scratch) / "logits.npy"
+        np.save(given, tokens)
+        # Not multiprocessing, whose child would run the user's own script again.
+        command = [sys.executable, "-c", _RELOAD, str(folder), str(given), str(answer)]
+        child = subprocess.run(  # noqa: S603  # a fixed program, no shell
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if child.returncode:
+            reason = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
+            raise RuntimeUnavailable(
+                f"{folder} was written, but a plain transformers load of it failed: {reason}",
+                fix="see `negawatt doctor` for the versions that are installed here",
+            )
+        logits: NDArray[np.float32] = np.load(answer)
     return logits
 
 
