@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from negawatt.compress.bank import candidates
-from negawatt.compress.quantise import gptq, round_to_nearest
+from negawatt.compress.quantise import SecondOrder, round_to_nearest
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import QuantisedWeight
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from negawatt.compress.bank import WeightBank
     from negawatt.core.records import Format, Layer
 
-_HESSIANS_AT_ONCE = 64 * 2**20  # bytes of input statistics held at a time
+_HESSIANS_AT_ONCE = 96 * 2**20  # bytes of input statistics held at a time
 _ROWS = 2048  # rows quantised at a time: rows do not depend on each other
 
 
@@ -60,8 +60,10 @@ def fill_bank(
 
         def work(layer: Layer, known: Mapping[str, Tensor] = statistics) -> None:
             weight = cast("Tensor", model.get_submodule(layer.name).weight).detach()
+            hessian = known.get(layer.name)
+            inputs = None if hessian is None else SecondOrder(hessian)
             for fmt in _missing(layer, formats, bank):
-                bank.put(layer.name, _quantise(layer, weight, known.get(layer.name), fmt))
+                bank.put(layer.name, _quantise(layer, weight, inputs, fmt))
 
         # Column by column there is too little work to share among threads, so
         # each layer gets one thread and several layers run side by side.
@@ -89,16 +91,14 @@ def _missing(layer: Layer, formats: Sequence[Format], bank: WeightBank) -> list[
     return [f for f in candidates(layer, tuple(formats)) if not bank.has(layer.name, f)]
 
 
-def _quantise(layer: Layer, weight: Tensor, hessian: Tensor | None, fmt: Format) -> QuantisedWeight:
-    second_order = hessian is not None
-    parts = []
+def _quantise(
+    layer: Layer, weight: Tensor, inputs: SecondOrder | None, fmt: Format
+) -> QuantisedWeight:
+    round_rows = round_to_nearest if inputs is None else inputs.quantise
     try:
-        for start in range(0, layer.rows, _ROWS):
-            rows = weight[start : start + _ROWS]
-            if second_order and hessian is not None:
-                parts.append(gptq(rows, hessian, fmt))
-            else:
-                parts.append(round_to_nearest(rows, fmt))
+        parts = [
+            round_rows(weight[start : start + _ROWS], fmt) for start in range(0, layer.rows, _ROWS)
+        ]
     except BrokenWeights as error:
         raise BrokenWeights(f"{layer.name}: {error.what}", fix=error.fix) from error
     return QuantisedWeight(

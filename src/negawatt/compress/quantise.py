@@ -83,27 +83,44 @@ def round_to_nearest(
     return _pack(codes, scale, zero, fmt)
 
 
-def gptq(weight: Tensor, hessian: Tensor, fmt: Format) -> QuantisedWeight:
-    """Quantise with second-order error compensation.
+class SecondOrder:
+    """What the inputs of a layer say about rounding it: Hessian, factored once for all formats.
 
     Args:
-        weight: [rows, cols], any float type.
         hessian: float32, [cols, cols], the sum of outer products of the
             layer's inputs. Inputs that never fire (a zero diagonal) are
             rounded plainly.
-        fmt: A quantised format that `fits(cols)`.
+
+    Raises:
+        BrokenWeights: the Hessian holds NaN or infinite values.
+    """
+
+    def __init__(self, hessian: Tensor) -> None:
+        hessian = _finite(hessian)
+        diagonal = hessian.diagonal()
+        self._order = torch.argsort(diagonal, descending=True, stable=True)
+        self._factor = _inverse_factor(hessian, self._order)
+        self._importance = diagonal.clamp_min(diagonal.mean() * 1e-6 + 1e-12)
+
+    def quantise(self, weight: Tensor, fmt: Format) -> QuantisedWeight:
+        """Quantise [rows, cols] weights; `fmt` must fit their columns.
+
+        Raises:
+            BrokenWeights: the matrix holds NaN or infinite values.
+        """
+        weight = _finite(weight)
+        scale, zero = fit_grid(weight, fmt, self._importance)
+        codes = _compensated_codes(weight, self._factor, self._order, (scale, zero), fmt)
+        return _pack(codes, scale, zero, fmt)
+
+
+def gptq(weight: Tensor, hessian: Tensor, fmt: Format) -> QuantisedWeight:
+    """Quantise with second-order error compensation; see `SecondOrder`.
 
     Raises:
         BrokenWeights: weights or Hessian hold NaN or infinite values.
     """
-    weight, hessian = _finite(weight), _finite(hessian)
-    diagonal = hessian.diagonal()
-    order = torch.argsort(diagonal, descending=True, stable=True)
-    factor = _inverse_factor(hessian, order)
-    importance = diagonal.clamp_min(diagonal.mean() * 1e-6 + 1e-12)
-    scale, zero = fit_grid(weight, fmt, importance)
-    codes = _compensated_codes(weight, factor, order, (scale, zero), fmt)
-    return _pack(codes, scale, zero, fmt)
+    return SecondOrder(hessian).quantise(weight, fmt)
 
 
 def dequantise(quantised: QuantisedWeight, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -161,6 +178,7 @@ def _inverse_factor(hessian: Tensor, order: Tensor) -> Tensor:
         lower, failed = torch.linalg.cholesky_ex(trial)
         if not failed:
             inverse = torch.cholesky_inverse(lower)
+            del lower, trial  # the widest layers make these the job's largest matrices
             upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
             if not failed:
                 return torch.as_tensor(upper, dtype=torch.float32)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from negawatt.core.errors import BudgetUnreachable
 from negawatt.core.records import Decision
 
-
 _TIMING = 0.02  # relative difference of energies that paired timings do not tell apart
 
 

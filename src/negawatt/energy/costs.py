@@ -15,15 +15,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Runtime
 from negawatt.core.records import Format
 
-VERSION = 2  # of the procedure; tables of another one are measured again
+VERSION = 3  # of the procedure; tables of another one are measured again
 
-_COLD_BYTES = 24 * 2**20  # weights multiplied in turn, so that they come from memory
+_WEIGHT_BYTES = 16 * 2**20  # of 8-bit weights multiplied in one run
+_CACHE_BYTES = 64 * 2**20  # rewritten before a timing, so that weights come from memory
 _MOST_COPIES = 96
 _ROUNDS = 5  # timings per product, interleaved over formats
 _LEAST_S = 0.008  # CPU time a timing should at least take
@@ -133,21 +137,20 @@ def _time_shape(
     runtime: Runtime, shape: Shape, formats: Sequence[Format], wanted: Wanted, clock: Clock
 ) -> list[CostRow]:
     options = RunOptions(threads=wanted.threads)
-    copies = max(1, min(_MOST_COPIES, math.ceil(_COLD_BYTES / (shape.rows * shape.cols))))
+    copies = max(1, min(_MOST_COPIES, math.ceil(_WEIGHT_BYTES / (shape.rows * shape.cols))))
     kernels = {
         fmt: runtime.kernel(shape.rows, shape.cols, fmt, copies=copies, options=options)
         for fmt in formats
     }
     rows = []
+    cold = np.zeros(_CACHE_BYTES // 8, dtype=np.int64)
     for tokens in wanted.tokens:
         repeats = {fmt: _repeats(kernel, tokens, clock) for fmt, kernel in kernels.items()}
         times: dict[Format, list[float]] = {fmt: [] for fmt in formats}
         for _ in range(_ROUNDS):
             for fmt, kernel in kernels.items():
-                start = clock.cpu()
-                for _ in range(repeats[fmt]):
-                    kernel.run(tokens)
-                times[fmt].append((clock.cpu() - start) / repeats[fmt] / kernel.copies)
+                spent = sum(_cold_run(kernel, tokens, cold, clock) for _ in range(repeats[fmt]))
+                times[fmt].append(spent / repeats[fmt] / kernel.copies)
         rows += [
             CostRow(
                 shape=shape,
@@ -161,6 +164,14 @@ def _time_shape(
             for fmt, found in times.items()
         ]
     return rows
+
+
+def _cold_run(kernel: Kernel, tokens: int, cold: NDArray[np.int64], clock: Clock) -> float:
+    """CPU time of one run whose weights are in no cache, as in a model larger than it. [s]"""
+    np.add(cold, 1, out=cold)
+    start = clock.cpu()
+    kernel.run(tokens)
+    return clock.cpu() - start
 
 
 def _repeats(kernel: Kernel, tokens: int, clock: Clock) -> int:

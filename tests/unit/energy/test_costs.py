@@ -52,13 +52,13 @@ def test_the_median_is_kept_and_the_spread_told() -> None:
     assert (found.low, found.cpu_s, found.high) == pytest.approx((1.0, 1.0, 10.0))
 
 
-def test_small_matrices_are_copied_until_no_cache_holds_them() -> None:
+def test_small_matrices_are_copied_until_a_run_is_long_enough_to_time() -> None:
     runtime = PricedRuntime(lawful)
     large = Shape(8192, 4096)
     wanted = want(Shape(1024, 1024), large, formats=[INT8])
     measure_costs(runtime, wanted, EMPTY, clock=runtime.clock)
     copies = {(rows, cols): n for rows, cols, _, n, _ in runtime.built}
-    assert copies[1024, 1024] * 1024 * 1024 >= 24 * 2**20
+    assert copies[1024, 1024] * 1024 * 1024 >= 16 * 2**20
     assert copies[8192, 4096] == 1
 
 

@@ -14,6 +14,9 @@ import psutil
 #: Bound on what the model adds to the libraries' own memory, as a multiple of its bf16 weights.
 BOUND = 2.5
 
+_LARGE = 4 * 2**20  # bytes
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+
 
 def resident() -> int:
     """Memory this process holds now, shared and mapped pages included. [B]"""
@@ -34,6 +37,20 @@ def forget_peak() -> None:
     """Let the peak start again from what is held now, where the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def frugal() -> None:
+    """Let every large block of memory go back to the system as soon as it is freed.
+
+    glibc keeps freed blocks of up to 32 MB for later once it has seen such
+    sizes; in a job whose matrices come in many sizes that doubles what it holds.
+    """
+    if sys.platform == "linux":
+        tune: Callable[[int, int], int] | None = getattr(ctypes.CDLL(None), "mallopt", None)
+        if tune is not None:  # glibc only
+            tune(_M_MMAP_THRESHOLD, _LARGE)
+            tune(_M_TRIM_THRESHOLD, _LARGE)
+            tune(_M_ARENA_MAX, 2)
 
 
 def release() -> None:

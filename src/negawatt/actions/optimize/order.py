@@ -36,12 +36,12 @@ STAGES: Mapping[str, float] = {
 class Effort:
     """How much text and how many steps; the defaults are for a machine with two cores."""
 
-    window: int = 512  # tokens per scored window
+    window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
     selection_tokens: int = 4_096
     test_tokens: int = 6_144
     kl_tokens: int = 1_024  # whose whole distribution is compared
-    hessian_windows: int = 12
+    hessian_windows: int = 24
     sensitivity_samples: int = 48
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
     search_steps: int = 5  # gradient steps per energy budget

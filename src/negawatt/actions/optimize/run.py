@@ -22,6 +22,7 @@ def optimize(order: Order, tools: Tools) -> Outcome:
         BudgetUnreachable: no variant stays inside the loss budget.
         OutputError: the folder is in use, full or not writable.
     """
+    memory.frugal()
     with claimed(order.out) as work, measure("optimize") as window:
         job = OptimizeJob(order, tools, work)
         job.warm()
