@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,34 +35,55 @@ EFFORT = Effort(
     search_steps=2,
     budget_shares=(0.8, 0.3),
     refinements=2,
-    formats=2,
+    formats=3,
     rounds=3,
     decode_tokens=2,
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What an engine multiplies at once: one layer, or several that read the same."""
+
+    rows: int
+    cols: int
+    format: Format
+    last_only: bool  # a head needs but the positions that are kept
+
+
+def products(layers: Mapping[str, Any], joint: Sequence[Sequence[str]]) -> list[Product]:
+    """The products of a pass. An embedding is looked up, which costs next to nothing."""
+    alone = [(name,) for name in layers if not any(name in names for names in joint)]
+    return [
+        Product(
+            rows=sum(layers[name].rows for name in names),
+            cols=layers[names[0]].cols,
+            format=Format.parse(layers[names[0]].format),
+            last_only="head" in names[0],
+        )
+        for names in (*map(tuple, joint), *alone)
+        if "embed" not in names[0]
+    ]
+
+
 class PacedSession:
     """A PyTorch session that moves the clock by the price of every product."""
 
-    def __init__(self, inner: Session, clock: HandClock, layers: Mapping[str, Any]) -> None:
-        self._inner, self._clock, self._layers = inner, clock, layers
+    def __init__(self, inner: Session, clock: HandClock, todo: Sequence[Product]) -> None:
+        self._inner, self._clock, self._todo = inner, clock, todo
 
     @property
     def memory_bytes(self) -> int:
-        formats = {name: Format.parse(at.format) for name, at in self._layers.items()}
-        return int(
-            sum(f.bytes(self._layers[n].rows, self._layers[n].cols) for n, f in formats.items())
-        )
+        return int(sum(one.format.bytes(one.rows, one.cols) for one in self._todo))
 
     def reset(self) -> None:
         self._inner.reset()
 
     def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
         batch, new = np.shape(tokens)
-        for name, at in self._layers.items():
-            if "embed" not in name:
-                rows_in = batch * (keep or new) if "head" in name else batch * new
-                self._clock.cpu_s += lawful(at.rows, at.cols, Format.parse(at.format), rows_in)
+        for one in self._todo:
+            rows_in = batch * ((keep or new) if one.last_only else new)
+            self._clock.cpu_s += lawful(one.rows, one.cols, one.format, rows_in)
         return self._inner.forward(tokens, keep=keep)
 
     def stream(
@@ -84,13 +105,7 @@ class PacedRuntime:
     """PyTorch's logits at listed prices; see `negawatt.core.protocols.Runtime`."""
 
     version = "1.0"
-    formats = (
-        Format(16),
-        Format(8),
-        Format(4, 32),
-        Format(4, 64),
-        Format(4, 32, symmetric=False),
-    )
+    formats = (Format(16), Format(8), Format(4, 32), Format(3, 32))
 
     def __init__(self, clock: HandClock, name: str = "paced") -> None:
         self.clock, self.name = clock, name
@@ -108,12 +123,19 @@ class PacedRuntime:
         joint: Sequence[Sequence[str]] = (),
     ) -> None:
         self._torch.compress(converted, weights, out, joint=joint)
+        self._beside(out).write_text(json.dumps(joint))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
         from negawatt.adapters.runtimes.artifact import unseal
 
-        layers = unseal(artifact, "torch").layers
-        return PacedSession(self._torch.open(artifact, options), self.clock, layers)
+        layers, beside = unseal(artifact, "torch").layers, self._beside(artifact)
+        joint = json.loads(beside.read_text()) if beside.exists() else ()
+        return PacedSession(
+            self._torch.open(artifact, options), self.clock, products(layers, joint)
+        )
+
+    def _beside(self, artifact: Path) -> Path:
+        return artifact.with_name(f".{artifact.name}.joint")
 
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ def _one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(finish, "_foreign_logits", reload_check)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    gc.freeze()  # a job looks for garbage after every step; what came before it is none
     yield
+    gc.unfreeze()
     torch.set_num_threads(before)
 
 
@@ -89,13 +92,19 @@ def finished(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Finished
     """What every disturbed job must come to as well."""
     folder = tmp_path_factory.mktemp("undisturbed")
     told: list[tuple[str, float]] = []
+
+    def tell(stage: str, share: float) -> None:
+        told.append((stage, share))
+        if stage == "convert":  # by now every library is loaded
+            gc.freeze()
+
     before, foreign = torch.get_num_threads(), finish._foreign_logits
     torch.set_num_threads(1)
     finish._foreign_logits = reload_check
     try:
         outcome = optimize(
             some_order(story.model, story.text, folder / "out"),
-            some_tools(folder / "cache", lambda stage, share: told.append((stage, share))),
+            some_tools(folder / "cache", tell),
         )
     finally:
         finish._foreign_logits = foreign
