@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -187,6 +188,7 @@ def score(session: Session, base: Reference, *, progress: Progress | None = None
         kept, here = _overlap(int(base.starts[number]), kl.shape[1], start, stop)
         if kept.start < kept.stop:
             kl[number, kept] = divergence(base.log_probs[number, kept], logits[here])
+    _let_go(base.log_probs)
     right = share_of(tops, windows, task.spans) + guesses(session, task)
     change = block_mean(nll.astype(np.float64) - base.nll)
     agreed = wilson(int((tops == base.tops).sum()), tops.size)
@@ -201,6 +203,13 @@ def score(session: Session, base: Reference, *, progress: Progress | None = None
         tokens=nll.size,
         text=base.exam.text,
     )
+
+
+def _let_go(kept: npt.NDArray[np.float16]) -> None:
+    """Tell the system that the pages of a mapped file are not needed for now."""
+    mapped = getattr(kept, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _marker(store: Path) -> dict[str, Any]:
