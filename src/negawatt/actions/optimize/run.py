@@ -30,7 +30,7 @@ def optimize(order: Order, tools: Tools) -> Outcome:
         memory.forget_peak()
         size = job.source.bf16_bytes
         need_space(work, _DISK * size)
-        stated = floor + int(memory.BOUND * size)
+        stated = floor + memory.ENGINES + int(memory.BOUND * size)
         tools.progress(f"memory: at most {stated / 1e6:,.0f} MB, libraries included", 0.0)
         found = job.run()
         evidence, decision, _, _ = found
@@ -60,7 +60,13 @@ def optimize(order: Order, tools: Tools) -> Outcome:
 def _facts(job: OptimizeJob, order: Order, tools: Tools, floor: int) -> Facts:
     resumed = sum(step.resumed for step in job.journal.steps)
     notes = list(job.source.notes)
-    notes.append(f"Libraries hold {floor / 1e6:,.0f} MB before the model; peaks include them.")
+    engines = floor + memory.ENGINES
+    above = max(0, memory.peak() - engines) / job.source.bf16_bytes
+    notes.append(
+        f"Memory: libraries hold {floor / 1e6:,.0f} MB before the model, engines at work up to "
+        f"{memory.ENGINES / 1e6:,.0f} MB more; the peak is {above:.1f} times the 16-bit weights "
+        f"above both, against {memory.BOUND} stated."
+    )
     if resumed:
         notes.append(
             f"{resumed} steps were kept from an earlier run; the energy of the job counts "
