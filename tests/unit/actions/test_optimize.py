@@ -48,7 +48,7 @@ def choice(outcome: Outcome) -> tuple[Any, ...]:
         outcome.decision.choice,
         encode(point.variant.plan),
         outcome.decision.because,
-        encode(point.cpu_vs_int8),
+        round(point.cpu_vs_int8.value, 9) if point.cpu_vs_int8 else None,
         [(p.variant.name, encode(p.variant.plan)) for p in outcome.points],
     )
 

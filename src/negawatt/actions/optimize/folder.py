@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -36,11 +37,29 @@ def claimed(out: Path) -> Iterator[Path]:
             f"{out} is in use by another negawatt job (process {pid})",
             fix="wait for it, stop it, or choose another folder with --out",
         ) from error
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise OutputError(
+    except OSError as error:
+        told = _told(error, out)
+        if told is None:
+            raise
+        raise told from error
+
+
+def _told(error: OSError, out: Path) -> OutputError | None:
+    """What an error of the system means for the folder; None when it is about something else."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return OutputError(
+            f"{out} cannot grow any further: {error.strerror}",
+            fix="free some space or choose another disk with --out, then run the same command",
+        )
+    forbidden = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+    place = out if error.filename is None else Path(str(error.filename))
+    ours = place.is_relative_to(out) or out.is_relative_to(place)
+    if error.errno in forbidden and ours:
+        return OutputError(
             f"{out} cannot be written: {error.strerror}",
             fix="choose a folder you may write to with --out",
-        ) from error
+        )
+    return None
 
 
 def need_space(folder: Path, size: int) -> None:
