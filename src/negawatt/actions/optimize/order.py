@@ -39,13 +39,13 @@ class Effort:
     window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
     selection_tokens: int = 4_096
-    test_tokens: int = 6_144
+    test_tokens: int = 5_120
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
-    sensitivity_samples: int = 48
+    sensitivity_samples: int = 40
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
-    search_steps: int = 5  # gradient steps per energy budget
-    budget_shares: tuple[float, ...] = (0.8, 0.6, 0.4, 0.15)
+    search_steps: int = 4  # gradient steps per energy budget
+    budget_shares: tuple[float, ...] = (0.8, 0.6, 0.35)
     refinements: int = 2  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
     rounds: int = 5  # of paired timing per variant
