@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from negawatt.core.records import Format, QuantisedWeight
 _GRAPH = "model.xml"
 _WEIGHTS = "model.bin"  # the engine names it after the graph
 _WIDE = Format(16).name
+_NAME = "openvino"
+_LARGE = 64 * 2**20  # bytes of weights from which conversion runs in a process of its own
 
 
 class OpenVinoRuntime:
@@ -36,7 +39,7 @@ class OpenVinoRuntime:
     @property
     def name(self) -> str:
         """`openvino`."""
-        return "openvino"
+        return _NAME
 
     @property
     def version(self) -> str:
@@ -69,11 +72,12 @@ class OpenVinoRuntime:
             UnsupportedArchitecture: its graph has matrices in unknown places.
             OutputError: `out` is in use or cannot be written.
         """
-        from negawatt.adapters.runtimes.openvino_convert import build
-
-        with writing(out) as folder:
-            graph, places = build(model)
-            self._finish(graph, places, folder)
+        if sum(file.stat().st_size for file in model.glob("*.safetensors")) < _LARGE:
+            _convert(model, out)
+            return
+        # Tracing leaves the weights mapped for the life of the process, so it gets its own.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.apply(_convert, (model, out))
 
     def compress(
         self,
@@ -97,18 +101,7 @@ class OpenVinoRuntime:
         with writing(out) as folder:
             graph = ov.Core().read_model(converted / _GRAPH)
             places = replace_weights(graph, base.layers, weights, joint)
-            self._finish(graph, places, folder)
-
-    def _finish(self, graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
-        try:
-            ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
-        except RuntimeError as error:  # the engine's only word for a disk that fails
-            free = shutil.disk_usage(folder).free
-            raise OutputError(
-                f"{folder.parent} could not be written: {error}; {free} bytes are free there",
-                fix="free some space, or name a folder on another disk",
-            ) from error
-        seal(folder, Manifest(self.name, f"openvino {self.version}", places))
+            _finish(graph, places, folder)
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
         """Compile an artifact for this CPU.
@@ -143,6 +136,26 @@ class OpenVinoRuntime:
         if is_risky(options) and key not in self._survived:
             attempt(task, options)
             self._survived.add(key)
+
+
+def _convert(model: Path, out: Path) -> None:
+    from negawatt.adapters.runtimes.openvino_convert import build
+
+    with writing(out) as folder:
+        graph, places = build(model)
+        _finish(graph, places, folder)
+
+
+def _finish(graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
+    try:
+        ov.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
+    except RuntimeError as error:  # the engine's only word for a disk that fails
+        free = shutil.disk_usage(folder).free
+        raise OutputError(
+            f"{folder.parent} could not be written: {error}; {free} bytes are free there",
+            fix="free some space, or name a folder on another disk",
+        ) from error
+    seal(folder, Manifest(_NAME, f"openvino {ov.__version__}", places))
 
 
 def _multiplied_wide(place: Place) -> bool:
