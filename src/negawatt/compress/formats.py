@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SAMPLED_LAYERS = 6
 _SAMPLED_ROWS = 256
+_COARSE = 1.6  # times the error of the finest format as wide
 
 
 def rounding_error(
@@ -66,5 +67,8 @@ def shortlist(
     """
     known = [fmt for fmt in energy if fmt in error]
     narrow = [fmt for fmt in known if fmt.bits < haven.bits and energy[fmt] < energy[haven]]
+    # Within a small loss budget few layers bear a format much coarser than the finest of its width.
+    finest = {fmt.bits: min(error[f] for f in narrow if f.bits == fmt.bits) for fmt in narrow}
+    narrow = [fmt for fmt in narrow if error[fmt] <= _COARSE * finest[fmt.bits]]
     narrow.sort(key=lambda fmt: (energy[haven] - energy[fmt]) / error[fmt], reverse=True)
     return (haven, *narrow[: most - 1])
