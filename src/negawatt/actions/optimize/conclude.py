@@ -53,9 +53,14 @@ def decide(evidence: Evidence) -> Decision:
 
 def relative_energy(trial: Trial, evidence: Evidence) -> float:
     """Energy per token of the workload over that of uniform int8, by paired CPU time. [1]"""
+    return _relative(trial, evidence).value
+
+
+def _relative(trial: Trial, evidence: Evidence) -> Estimate:
+    """The same with its interval: paired ratios of both phases, weighted by int8's own times."""
     if trial.name == INT8 or trial.rival is None:
-        return 1.0
-    spent = {"own": 0.0, "rival": 0.0}
+        return _one("uniform int8 itself")
+    phases = []
     for phase, tokens in (
         ("prefill", evidence.workload.prompt),
         ("decode", evidence.workload.generate),
@@ -63,9 +68,10 @@ def relative_energy(trial: Trial, evidence: Evidence) -> float:
         own = getattr(trial.laps, f"{phase}_cpu")
         rival = getattr(trial.rival, f"{phase}_cpu")
         base = tokens * statistics.median(getattr(evidence.int8.laps, f"{phase}_cpu"))
-        spent["rival"] += base
-        spent["own"] += base * ratio(own, rival).value
-    return spent["own"] / spent["rival"]
+        phases.append((base, ratio(own, rival)))
+    total = sum(base for base, _ in phases)
+    first, second = (paired.scaled(base / total) for base, paired in phases)
+    return first + second
 
 
 def points(evidence: Evidence) -> tuple[Point, ...]:
@@ -107,7 +113,7 @@ def _point(trial: Trial, evidence: Evidence, *, on_front: bool) -> Point:
         role=trial.role,
         variant=Variant(trial.name, dict(trial.plan), trial.test, cost),
         size_bytes=trial.size_bytes,
-        energy=_workload_energy(cost, evidence.workload),
+        energy=_energy_beside_int8(trial, evidence),
         predicted_energy=evidence.predicted.get(trial.name),
         cpu_vs_reference=vs_reference,
         cpu_vs_int8=vs_int8,
@@ -163,6 +169,22 @@ def _cost(prefill: Estimate, decode: Estimate, trial: Trial, evidence: Evidence)
         threads=evidence.threads,
         runtime=name,
     )
+
+
+def _energy_beside_int8(trial: Trial, evidence: Evidence) -> Estimate:
+    """Energy per token of the workload: that of uniform int8 times the paired ratio. [J/token]
+
+    A trial's own timings hold the machine's mood during that trial; the ratio
+    to a rival that took turns with it does not.
+    """
+    laps = evidence.int8.laps
+    prefill = centre(laps.prefill_cpu, unit="s/token")
+    decode = centre(laps.decode_cpu, unit="s/token")
+    cost = _cost(prefill, decode, evidence.int8, evidence)
+    int8 = _workload_energy(cost, evidence.workload)
+    if trial.name == INT8:
+        return int8
+    return int8.times(_relative(trial, evidence), unit="J/token")
 
 
 def _workload_energy(cost: Cost, workload: Workload) -> Estimate:

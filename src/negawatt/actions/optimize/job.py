@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -106,6 +107,7 @@ class OptimizeJob:
                 if fmt in runtime.formats:  # brings in the engine's own code, page by page
                     runtime.kernel(64, 64, fmt, copies=1, options=RunOptions()).run(1)
         memory.release()
+        gc.freeze()  # what libraries brought stays; later collections need not look at it
 
     def _tell(self, stage: str, share: float) -> None:
         self.tools.progress(stage, share)

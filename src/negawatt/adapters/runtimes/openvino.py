@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
-from negawatt.core.errors import OutputError
+from negawatt.core import errors
+from negawatt.core.errors import NegawattError, OutputError, RuntimeUnavailable
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -21,6 +24,17 @@ _GRAPH = "model.xml"
 _WEIGHTS = "model.bin"  # the engine names it after the graph
 _WIDE = Format(16).name
 _NAME = "openvino"
+_CHILD = """
+import json, sys
+from pathlib import Path
+from negawatt.adapters.runtimes import openvino
+from negawatt.core.errors import NegawattError
+try:
+    openvino._convert(Path(sys.argv[1]), Path(sys.argv[2]))
+except NegawattError as error:
+    print(json.dumps([type(error).__name__, error.what, error.fix]), file=sys.stderr)
+    sys.exit(1)
+"""
 _LARGE = 64 * 2**20  # bytes of weights from which conversion runs in a process of its own
 
 
@@ -76,8 +90,7 @@ class OpenVinoRuntime:
             _convert(model, out)
             return
         # Tracing leaves the weights mapped for the life of the process, so it gets its own.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            pool.apply(_convert, (model, out))
+        _convert_apart(model, out)
 
     def compress(
         self,
@@ -144,6 +157,27 @@ def _convert(model: Path, out: Path) -> None:
     with writing(out) as folder:
         graph, places = build(model)
         _finish(graph, places, folder)
+
+
+def _convert_apart(model: Path, out: Path) -> None:
+    """Convert in a child process; what it raises on purpose is raised here again."""
+    # Not multiprocessing, whose child would run the user's own script again.
+    command = [sys.executable, "-c", _CHILD, str(model), str(out)]
+    child = subprocess.run(  # a fixed program, no shell
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if child.returncode == 0:
+        return
+    last = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
+    try:
+        kind, what, fix = json.loads(last)
+    except ValueError:
+        raise RuntimeUnavailable(
+            f"OpenVINO did not survive the conversion of {model}: {last}",
+            fix="free some memory and run again, or try another version of the engine",
+        ) from None
+    raised: NegawattError = getattr(errors, kind)(what, fix=fix)
+    raise raised
 
 
 def _finish(graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
