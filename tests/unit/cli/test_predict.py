@@ -69,7 +69,8 @@ def test_people_get_a_table_with_intervals_and_kinds(model: str) -> None:
     for word in ("bf16", "int8-row-sym", "int4-g64-asym", "prefill", "decode", "modelled"):
         assert word in shown
     assert "mJ" in shown or "µJ" in shown
-    assert shown.count("…") >= 15  # five figures with an interval, three formats
+    # three or more figures with an interval in each of three formats; a narrow one rounds to a point
+    assert shown.count("…") >= 9
     assert "matrix products" in shown
     assert "128 tokens read and 128 written" in shown
 
