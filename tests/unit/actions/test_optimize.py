@@ -350,7 +350,8 @@ class Worse(PacedRuntime):
 
 class Blurred(PacedSession):
     def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
-        return 0.3 * super().forward(tokens, keep=keep)
+        # Too sure, whether the model is a trained one or knows nothing.
+        return 1.5 * super().forward(tokens, keep=keep)
 
 
 def test_a_budget_that_nothing_meets_names_the_nearest_and_leaves_no_result(
@@ -361,7 +362,8 @@ def test_a_budget_that_nothing_meets_names_the_nearest_and_leaves_no_result(
     order = some_order(story.model, story.text, tmp_path / "out", max_loss=1e-6)
     with pytest.raises(BudgetUnreachable, match="nearest") as caught:
         optimize(order, tools)
-    assert "--max-loss" in caught.value.fix
+    # a model that knows little may lose more than any budget can name
+    assert "--max-loss" in caught.value.fix or "keep the model" in caught.value.fix
     assert untouched(tmp_path / "out")
 
 

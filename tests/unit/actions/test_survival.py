@@ -161,7 +161,7 @@ def test_a_disk_that_fills_up_is_an_error_with_a_way_out(
     assert untouched(out)
 
 
-@pytest.mark.parametrize("kilobytes", [50, 250])
+@pytest.mark.parametrize("kilobytes", [50, 120])
 def test_a_file_that_cannot_grow_is_an_error_and_the_next_run_goes_on(
     story: Any, finished: Any, tmp_path: Path, kilobytes: int
 ) -> None:
