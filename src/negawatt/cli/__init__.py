@@ -19,7 +19,7 @@ VERBS = MappingProxyType(
         "optimize": "Find the variant of MODEL that spends the fewest joules.",
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
-        "report": "Show what the ledger knows, for people or machines.",
+        "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "ledger": "Look into the ledger and verify it.",
         "doctor": "Tell what can be measured here, what is missing and how to get it.",
         "settings": "List every setting with its value and where it came from.",
