@@ -49,7 +49,10 @@ def row(outcome: Outcome, budget: float, seconds: float) -> dict[str, Any]:
             }
             for point in outcome.points
         ],
-        "memory": {"stated": outcome.stated_memory_bytes, "peak": outcome.peak_memory_bytes},
+        "memory_of_this_run": {
+            "stated": outcome.stated_memory_bytes,
+            "peak": outcome.peak_memory_bytes,
+        },
         "steps": encode(outcome.steps),
     }
 

@@ -14,8 +14,8 @@ import psutil
 #: Bound on what the model adds to the libraries' own memory, as a multiple of its bf16 weights.
 BOUND = 2.5
 
-#: What engines bring in and keep while they work, whatever the model: code pages of two
-#: engines, compiled kernels, caches. Measured at 0.3 to 0.5 GB. [B]
+#: Allowed for what engines bring in and keep while they work: code pages, kernels, caches.
+#: Assumed, not measured apart from the model: set from one look at a job's pages. [B]
 ENGINES = 500 * 2**20
 
 _LARGE = 4 * 2**20  # bytes

@@ -60,12 +60,11 @@ def optimize(order: Order, tools: Tools) -> Outcome:
 def _facts(job: OptimizeJob, order: Order, tools: Tools, floor: int) -> Facts:
     resumed = sum(step.resumed for step in job.journal.steps)
     notes = list(job.source.notes)
-    engines = floor + memory.ENGINES
-    above = max(0, memory.peak() - engines) / job.source.bf16_bytes
+    above = max(0, memory.peak() - floor) / job.source.bf16_bytes
     notes.append(
-        f"Memory: libraries hold {floor / 1e6:,.0f} MB before the model, engines at work up to "
-        f"{memory.ENGINES / 1e6:,.0f} MB more; the peak is {above:.1f} times the 16-bit weights "
-        f"above both, against {memory.BOUND} stated."
+        f"Memory: libraries hold {floor / 1e6:,.0f} MB before the model; the peak so far is "
+        f"{above:.1f} times the 16-bit weights above that (goal {memory.BOUND}). The stated limit "
+        f"also allows {memory.ENGINES / 1e6:,.0f} MB for what engines keep, which is assumed."
     )
     if resumed:
         notes.append(
