@@ -45,10 +45,25 @@ Precision = Literal["fast", "exact"]
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How an artifact is executed."""
+    """How an artifact is executed.
+
+    Args:
+        threads: Of the engine.
+        precision: "exact" or "fast".
+        steps: What the session is made for. Every session takes every input, and
+            the choice moves memory and time alone: an engine may hold a form of
+            the weights for long inputs and another one for single tokens. "any"
+            holds both, from the first single token on. "read" holds the first
+            alone, so that single tokens are dearer. "write" holds the second
+            alone, so that a longer input is read one position at a time. In exact
+            precision results agree to the rounding of float32; in fast precision
+            a text read at once and the same text read in pieces may differ by
+            the engine's own rounding, whichever session reads it.
+    """
 
     threads: int = 1
     precision: Precision = "fast"
+    steps: Literal["any", "read", "write"] = "any"
 
 
 class Session(Protocol):
