@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from negawatt.adapters.runtimes import openvino_probe
 from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.openvino_session import config
+from negawatt.adapters.runtimes.openvino_graph import config
 from negawatt.core import registry
 from negawatt.core.errors import OutputError, RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions

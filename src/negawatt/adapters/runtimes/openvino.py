@@ -145,7 +145,7 @@ class OpenVinoRuntime:
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
 
     def _try_first(self, task: list[str], digest: str, options: RunOptions) -> None:
-        key = (*task, digest, options.precision)
+        key = (*task, digest, options.precision, options.steps)
         if is_risky(options) and key not in self._survived:
             attempt(task, options)
             self._survived.add(key)

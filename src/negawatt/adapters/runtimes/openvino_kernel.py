@@ -6,7 +6,7 @@ import numpy as np
 
 from negawatt.adapters.runtimes.openvino_compress import decompression
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.openvino_session import config
+from negawatt.adapters.runtimes.openvino_graph import config
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight

@@ -1,4 +1,4 @@
-"""A compiled OpenVINO graph with its cache."""
+"""A loaded model: one cache, held by whichever compiled graph suits the next input."""
 
 from __future__ import annotations
 
@@ -7,76 +7,71 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from negawatt.adapters.runtimes.decoding import checked, greedy
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.core.errors import RuntimeUnavailable, UsageError
+from negawatt.adapters.runtimes.openvino_graph import CompiledGraph
+from negawatt.core.errors import UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Array
 
 
-def config(options: RunOptions) -> dict[str, object]:
-    """The engine's settings for `options`."""
-    chosen: dict[str, object] = {
-        "INFERENCE_NUM_THREADS": options.threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        # Two sessions pinned to the same core would wait for one another.
-        "ENABLE_CPU_PINNING": False,
-        "ENABLE_MMAP": True,
-    }
-    if options.precision == "exact":
-        chosen |= {
-            "INFERENCE_PRECISION_HINT": "f32",
-            "KV_CACHE_PRECISION": "f32",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
-        }
-    return chosen
-
-
 class OpenVinoSession:
-    """A loaded model; see `negawatt.core.protocols.Session`."""
+    """A loaded model; see `negawatt.core.protocols.Session`.
+
+    Up to two graphs are compiled: one for inputs of any size, and one for a single
+    new position, which takes less time a token and holds the packed weights once
+    more. `options.steps` says which of them there are:
+
+    - "any": the first at once, the second at the first input of one position. The
+      cache is moved from one to the other when the inputs change.
+    - "read": the first alone.
+    - "write": the second alone; longer inputs are read one position at a time.
+
+    The second is compiled for the batch it meets, and again when another one comes.
+
+    Args:
+        core: The engine.
+        graph: The artifact's graph.
+        options: Threads, precision and steps.
+        memory_bytes: Weights as stored. [B]
+
+    Raises:
+        RuntimeUnavailable: the engine cannot compile the graph.
+    """
 
     def __init__(self, core: ov.Core, graph: Path, options: RunOptions, memory_bytes: int) -> None:
-        try:
-            self._model: ov.CompiledModel | None = core.compile_model(graph, "CPU", config(options))
-            self._request: ov.InferRequest | None = self._model.create_infer_request()
-        except RuntimeError as error:
-            raise RuntimeUnavailable(
-                f"OpenVINO cannot load {graph}: {error}", fix="convert the model again"
-            ) from error
-        self._vocabulary = self._model.output("logits").get_partial_shape()[2].get_length()
+        self._core, self._path, self._options = core, graph, options
         self._memory_bytes = memory_bytes
+        writes = options.steps == "write"
+        self._free = None if writes else CompiledGraph(core, graph, options)
+        # At once, so that an artifact that does not load fails where it is opened.
+        self._fixed = CompiledGraph(core, graph, options, batch=1) if writes else None
+        self._holder: CompiledGraph | None = None  # whose cache is the session's; None when empty
         self._seen = 0  # tokens in the cache
         self._batch = 0  # 0 until the first call
+        self._closed = False
 
     def reset(self) -> None:
         """Forget the cache."""
-        self._live().reset_state()
-        self._seen = self._batch = 0
+        self._check_open()
+        for graph in (self._free, self._fixed):
+            if graph is not None:
+                graph.reset()
+        self._holder, self._seen, self._batch = None, 0, 0
 
     def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
         """Append `tokens` and return logits of the last `keep` positions."""
-        request = self._live()
+        self._check_open()
         given, keep = checked(tokens, self._batch, keep)
-        batch, new = given.shape
-        seen = self._seen + new
-        # Room of the caller's own: the engine writes into it and nothing is copied.
-        logits = np.empty((batch, keep, self._vocabulary), dtype=np.float32)
-        request.set_output_tensor(ov.Tensor(logits, shared_memory=True))
-        request.infer(
-            {
-                "tokens": given,
-                "mask": np.ones((batch, seen), dtype=np.int64),
-                "positions": np.tile(np.arange(self._seen, seen, dtype=np.int64), (batch, 1)),
-                "keep": np.arange(new - keep, new, dtype=np.int64),
-                "beam_idx": np.arange(batch, dtype=np.int32),
-            },
-            share_inputs=True,
-            share_outputs=True,
-        )
-        self._seen, self._batch = seen, batch
-        return logits
+        new = given.shape[1]
+        if new == 1 or self._free is not None:
+            return self._append(given, keep)
+        for i in range(new - keep):
+            self._append(given[:, i : i + 1], 1)
+        each = [self._append(given[:, i : i + 1], 1) for i in range(new - keep, new)]
+        return np.concatenate(each, axis=1)
 
     def stream(
         self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
@@ -91,8 +86,8 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """Free the engine's memory."""
-        self._request = None
-        self._model = None
+        self._free = self._fixed = self._holder = None
+        self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +95,27 @@ class OpenVinoSession:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _live(self) -> ov.InferRequest:
-        if self._request is None:
+    def _append(self, tokens: npt.NDArray[np.int64], keep: int) -> npt.NDArray[np.float32]:
+        """One call of the engine; see `CompiledGraph.forward`."""
+        batch, new = tokens.shape
+        graph = self._free
+        if graph is None or (new == 1 and self._options.steps == "any"):
+            graph = self._for_one_position(batch)
+        if self._holder not in {None, graph}:
+            graph.take_cache(self._holder)
+        self._holder = graph
+        logits = graph.forward(np.ascontiguousarray(tokens), self._seen, keep)
+        self._seen, self._batch = self._seen + new, batch
+        return logits
+
+    def _for_one_position(self, batch: int) -> CompiledGraph:
+        if self._fixed is None or self._fixed.batch != batch:
+            # The batch changes with an empty cache only, so nothing is lost; and what
+            # the old graph holds is freed before the new one packs its weights.
+            self._fixed = None
+            self._fixed = CompiledGraph(self._core, self._path, self._options, batch)
+        return self._fixed
+
+    def _check_open(self) -> None:
+        if self._closed:
             raise UsageError("this session is closed", fix="open the artifact again")
-        return self._request
