@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from negawatt.settings import Settings
 
 _WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
+_LARGE = 64 * 2**20  # bytes of weights from which a model is worked on in processes apart
 _WORK_BYTES = 2**20  # hashed at a time
 
 _PACKAGES = (
@@ -81,9 +82,10 @@ def cores() -> int:
     return max(1, int(here().threads_usable))
 
 
-def tools(settings: Settings, progress: Progress) -> Tools:
-    """Everything `negawatt optimize` works with."""
+def tools(settings: Settings, progress: Progress, *, small: bool = True) -> Tools:
+    """Everything `negawatt optimize` works with; large models are worked on in processes apart."""
     from negawatt.actions.optimize.order import Tools, fingerprint
+    from negawatt.actions.optimize.workshop import Apart, Here
 
     told = machine()
     return Tools(
@@ -98,6 +100,7 @@ def tools(settings: Settings, progress: Progress) -> Tools:
         data=text_folder(settings.paths.data),
         clock=SystemClock(),
         progress=progress,
+        workshop=Here() if small else Apart(),
     )
 
 
@@ -161,6 +164,7 @@ def optimize(
         os.environ["HF_HUB_OFFLINE"] = "1"
     from negawatt.actions.optimize.order import Effort, Order
     from negawatt.actions.optimize.run import optimize as run
+    from negawatt.models import origin
 
     order = Order(
         model=model,
@@ -172,7 +176,9 @@ def optimize(
         text=text,
         effort=effort or Effort(),
     )
-    outcome = run(order, tools(settings, progress))
+    size = origin.weight_bytes(model)
+    small = size is not None and size < _LARGE
+    outcome = run(order, tools(settings, progress, small=small))
     reports.write(outcome, order.out)
     record(settings, order, outcome)
     return outcome

@@ -17,6 +17,7 @@ import numpy as np
 from engine_sample import HandClock, PricedKernel, lawful
 
 from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
+from negawatt.actions.optimize.workshop import Here
 from negawatt.core import registry
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.protocols import Kernel, RunOptions, Runtime, Session
@@ -160,6 +161,7 @@ def some_tools(cache: Path, progress: Progress = lambda stage, share: None) -> T
         data=None,
         clock=clock,
         progress=progress,
+        workshop=Here(),
     )
 
 
@@ -181,12 +183,9 @@ def main(model: str, text: str, out: str, max_loss: str = "0.05") -> None:
     """Run one job in a process of its own, and print what it chose."""
     import torch
 
-    from negawatt.actions.optimize import finish
     from negawatt.actions.optimize.run import optimize
-    from negawatt.compress.export_huggingface import reload_check
 
     torch.set_num_threads(1)
-    finish._foreign_logits = reload_check  # the tests of the job itself start the real child
     place = Path(out)
 
     def tell(stage: str, share: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,19 @@ class Laps:
     decode_wall: tuple[float, ...]  # [s/token]
 
 
+@dataclass(frozen=True, slots=True)
+class Half:
+    """Times of one session in one phase; values of two raced sessions at one place are a pair."""
+
+    cpu: tuple[float, ...]  # [s/token]
+    wall: tuple[float, ...]  # of a whole prompt, or of a token of every sequence [s]
+
+
+def laps(read: Half, written: Half) -> Laps:
+    """Both phases of one session."""
+    return Laps(read.cpu, written.cpu, read.wall, written.wall)
+
+
 def race(
     sessions: Mapping[str, Session],
     workload: Workload,
@@ -40,33 +53,85 @@ def race(
     vocabulary: int,
     clock: Clock | None = None,
 ) -> dict[str, Laps]:
-    """Let sessions take turns at reading a prompt and writing tokens.
-
-    In every round each session reads the prompt, and then all write a few
-    tokens in turn until they have their share: two sessions are never more
-    than a few tokens apart, so whatever else the machine does falls on both.
-    One uncounted round comes first. Prompt tokens are random: what a dense
-    model costs does not depend on them.
+    """Let sessions take turns at reading prompts, then at writing tokens.
 
     Args:
         sessions: By name; all open at once.
-        workload: Prompt length and batch.
-        rounds: Counted rounds.
+        workload: Prompt length, tokens written and batch.
+        rounds: Counted rounds; one uncounted round comes first.
         decode_tokens: Tokens each session writes per round.
         vocabulary: Bound of the random tokens.
         clock: The machine's when None.
     """
-    clock = clock or SystemClock()
-    random = np.random.default_rng(0)
-    prompt = random.integers(0, vocabulary, (workload.batch, workload.prompt))
-    runners = {name: _Runner(session, prompt, clock) for name, session in sessions.items()}
+    read = race_reading(sessions, workload, rounds=rounds, vocabulary=vocabulary, clock=clock)
+    written = race_writing(
+        sessions,
+        workload,
+        rounds=rounds,
+        decode_tokens=decode_tokens,
+        vocabulary=vocabulary,
+        clock=clock,
+    )
+    return {name: laps(read[name], written[name]) for name in sessions}
+
+
+def race_reading(
+    sessions: Mapping[str, Session],
+    workload: Workload,
+    *,
+    rounds: int,
+    vocabulary: int,
+    clock: Clock | None = None,
+) -> dict[str, Half]:
+    """Let sessions take turns at reading one prompt into an empty cache.
+
+    Prompt tokens are random: what a dense model costs does not depend on them.
+    """
+    runners = _runners(sessions, workload, vocabulary, clock)
     for turn in range(rounds + 1):
         for runner in runners.values():
             runner.read(counted=turn > 0)
-        for _ in range(max(1, decode_tokens // _STRIDE)):
+    tokens = workload.batch * workload.prompt
+    return {name: runner.half(tokens, 1) for name, runner in runners.items()}
+
+
+def race_writing(
+    sessions: Mapping[str, Session],
+    workload: Workload,
+    *,
+    rounds: int,
+    decode_tokens: int,
+    vocabulary: int,
+    clock: Clock | None = None,
+) -> dict[str, Half]:
+    """Let sessions take turns at writing a few tokens each.
+
+    Two sessions are never more than a few tokens apart, so whatever else the
+    machine does falls on both. When a reply is as long as the workload's, the
+    prompt is read again, uncounted: the context stays what the workload has.
+    """
+    runners = _runners(sessions, workload, vocabulary, clock)
+    turns = max(1, decode_tokens // _STRIDE)
+    written = workload.generate  # as if a reply had just ended
+    for turn in range((rounds + 1) * turns):
+        if written >= workload.generate:
             for runner in runners.values():
-                runner.write(counted=turn > 0)
-    return {name: runner.laps() for name, runner in runners.items()}
+                runner.read(counted=False)
+            written = 0
+        for runner in runners.values():
+            runner.write(counted=turn >= turns)
+        written += _STRIDE
+    tokens = workload.batch * _STRIDE
+    return {name: runner.half(tokens, _STRIDE) for name, runner in runners.items()}
+
+
+def _runners(
+    sessions: Mapping[str, Session], workload: Workload, vocabulary: int, clock: Clock | None
+) -> dict[str, _Runner]:
+    clock = clock or SystemClock()
+    random = np.random.default_rng(0)
+    prompt = random.integers(0, vocabulary, (workload.batch, workload.prompt))
+    return {name: _Runner(session, prompt, clock) for name, session in sessions.items()}
 
 
 class _Runner:
@@ -75,44 +140,31 @@ class _Runner:
     def __init__(self, session: Session, prompt: NDArray[np.int64], clock: Clock) -> None:
         self._session, self._prompt, self._clock = session, prompt, clock
         self._next: NDArray[np.int64] = prompt[:, :1]
-        self._read: list[tuple[float, float]] = []  # CPU and wall time [s]
-        self._written: list[tuple[float, float]] = []
+        self._times: list[tuple[float, float]] = []  # CPU and wall time [s]
 
     def read(self, *, counted: bool) -> None:
         """Read the prompt into an empty cache."""
         self._session.reset()
-        cpu, wall = self._clock.cpu(), self._clock.monotonic()
-        self._step(self._prompt)
-        if counted:
-            self._read.append((self._clock.cpu() - cpu, self._clock.monotonic() - wall))
+        self._timed(self._prompt, 1, counted=counted)
 
     def write(self, *, counted: bool) -> None:
         """Write a few tokens."""
+        self._timed(None, _STRIDE, counted=counted)
+
+    def _timed(self, tokens: NDArray[np.int64] | None, steps: int, *, counted: bool) -> None:
         cpu, wall = self._clock.cpu(), self._clock.monotonic()
-        for _ in range(_STRIDE):
-            self._step(self._next)
+        for _ in range(steps):
+            logits = self._session.forward(self._next if tokens is None else tokens, keep=1)
+            self._next = np.argmax(logits[:, -1:], axis=-1)
         if counted:
-            self._written.append((self._clock.cpu() - cpu, self._clock.monotonic() - wall))
+            self._times.append((self._clock.cpu() - cpu, self._clock.monotonic() - wall))
 
-    def _step(self, tokens: NDArray[np.int64]) -> None:
-        logits = self._session.forward(tokens, keep=1)
-        self._next = np.argmax(logits[:, -1:], axis=-1)
-
-    def laps(self) -> Laps:
-        """Times per token, and wall times per request."""
-        batch, length = self._prompt.shape
-        return Laps(
-            prefill_cpu=tuple(cpu / (batch * length) for cpu, _ in self._read),
-            decode_cpu=tuple(cpu / (batch * _STRIDE) for cpu, _ in self._written),
-            prefill_wall=tuple(wall for _, wall in self._read),
-            decode_wall=tuple(wall / _STRIDE for _, wall in self._written),
+    def half(self, tokens: int, walls: int) -> Half:
+        """The counted times, each over so many tokens, and their walls over so many."""
+        return Half(
+            cpu=tuple(cpu / tokens for cpu, _ in self._times),
+            wall=tuple(wall / walls for _, wall in self._times),
         )
-
-
-def joined(heats: Sequence[Laps]) -> Laps:
-    """Laps of several heats, one after the other."""
-    names = [field.name for field in fields(Laps)]
-    return Laps(**{n: tuple(t for heat in heats for t in getattr(heat, n)) for n in names})
 
 
 def centre(values: Sequence[float], *, unit: str, boundary: str = "process") -> Estimate:

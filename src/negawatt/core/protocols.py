@@ -43,6 +43,10 @@ class MeterSource(Protocol):
 Precision = Literal["fast", "exact"]
 
 
+#: What a session is made for; see `RunOptions`.
+Steps = Literal["any", "read", "write"]
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How an artifact is executed.
@@ -63,7 +67,7 @@ class RunOptions:
 
     threads: int = 1
     precision: Precision = "fast"
-    steps: Literal["any", "read", "write"] = "any"
+    steps: Steps = "any"
 
 
 class Session(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from negawatt.models.quiet import quiet
 from negawatt.models.tokenizer import load_tokenizer
@@ -11,7 +11,7 @@ from negawatt.models.tokenizer import load_tokenizer
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load_reference", "load_tokenizer"]
+__all__ = ["load_reference", "load_tokenizer", "ready"]
 
 
 def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.Module:
@@ -29,3 +29,14 @@ def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.M
         )
     model = cast("torch.nn.Module", loaded)
     return model.eval().requires_grad_(requires_grad=False)
+
+
+def ready(folder: Path) -> None:
+    """Bring in the code of a model's architecture and its tokenizer, but none of its weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    load_tokenizer(folder)
+    with quiet(), torch.device("meta"):  # shapes without values
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.bfloat16)

@@ -52,6 +52,19 @@ def locate(model: str) -> Origin:
     raise NotAModel(f"there is nothing at {model!r}", fix=_FORMS)
 
 
+def weight_bytes(model: str) -> int | None:
+    """Bytes of the weight files that `model` names, None when they are not on this machine.
+
+    Raises:
+        NotAModel: nothing is there, or it is no model.
+    """
+    path = locate(model).path
+    if path is None:
+        return None
+    files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("*.bin")]
+    return sum(file.stat().st_size for file in files)
+
+
 def _folder(model: str, path: Path) -> Origin:
     if (path / "config.json").is_file():
         return Origin("folder", model, path)

@@ -87,6 +87,7 @@ class Reference:
         starts: int64, [windows]; where in each window the kept distributions begin.
         log_probs: float16 on disk, [windows, run, vocabulary]; those distributions. [nat]
         right: How many words the base guessed.
+        store: The folder they are kept in; another process opens it again.
     """
 
     exam: Exam
@@ -95,6 +96,10 @@ class Reference:
     starts: Tokens
     log_probs: npt.NDArray[np.float16]
     right: int
+    store: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _kept, (self.exam, self.store)
 
     def quality(self) -> Quality:
         """The base's own quality; against itself it loses nothing, by definition."""
@@ -156,13 +161,19 @@ def reference(
                 f"{store} cannot be written: {error.strerror or error}",
                 fix="free some space, or choose another place with --out",
             ) from error
+    return _kept(examined, store)
+
+
+def _kept(examined: Exam, store: Path) -> Reference:
+    """What a finished store holds."""
     return Reference(
         exam=examined,
         nll=np.load(store / "nll.npy"),
         tops=np.load(store / "tops.npy"),
         starts=np.load(store / "starts.npy"),
         log_probs=np.load(store / "log_probs.npy", mmap_mode="r"),
-        right=int(marker["right"]),
+        right=int(_marker(store)["right"]),
+        store=store,
     )
 
 

@@ -12,9 +12,7 @@ import pytest
 import torch
 from job_sample import some_order, some_tools
 
-from negawatt.actions.optimize import finish
 from negawatt.actions.optimize.run import optimize
-from negawatt.compress.export_huggingface import reload_check
 from negawatt.core.outcome import Outcome
 
 
@@ -27,9 +25,8 @@ class Story:
 
 
 @pytest.fixture(autouse=True)
-def _one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """One thread, and no child for the foreign reload but where that is what is tested."""
-    monkeypatch.setattr(finish, "_foreign_logits", reload_check)
+def _one_thread() -> Iterator[None]:
+    """What a small model needs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     gc.freeze()  # a job looks for garbage after every step; what came before it is none
@@ -98,15 +95,13 @@ def finished(story: Story, tmp_path_factory: pytest.TempPathFactory) -> Finished
         if stage == "convert":  # by now every library is loaded
             gc.freeze()
 
-    before, foreign = torch.get_num_threads(), finish._foreign_logits
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    finish._foreign_logits = reload_check
     try:
         outcome = optimize(
             some_order(story.model, story.text, folder / "out"),
             some_tools(folder / "cache", tell),
         )
     finally:
-        finish._foreign_logits = foreign
         torch.set_num_threads(before)
     return Finished(folder / "out", folder / "cache", outcome, tuple(told))

@@ -15,8 +15,10 @@ from job_sample import PacedRuntime, PacedSession, some_order, some_tools
 from safetensors.torch import load_file
 
 from negawatt import reports
-from negawatt.actions.optimize.job import OptimizeJob, divergence
-from negawatt.actions.optimize.order import STAGES, Tools
+from negawatt.actions.optimize import stages
+from negawatt.actions.optimize.job import OptimizeJob
+from negawatt.actions.optimize.order import STAGES, Order, Tools
+from negawatt.actions.optimize.plans import divergence
 from negawatt.actions.optimize.run import optimize
 from negawatt.compress.export_huggingface import reload_check
 from negawatt.core.codec import decode, encode
@@ -35,6 +37,11 @@ from negawatt.core.protocols import RunOptions, Session
 
 class Cut(BaseException):
     """The plug is pulled. Nothing in the job can be expecting it."""
+
+
+def job_of(order: Order, tools: Tools) -> OptimizeJob:
+    work = order.out / "work"
+    return OptimizeJob(order, tools, work, stages.prepared(tools, order, work))
 
 
 def chosen(outcome: Outcome) -> Point:
@@ -274,8 +281,9 @@ def test_a_text_that_changed_under_its_name_is_read_anew(
     keys = []
     for part in (content[: len(content) // 2], content[len(content) // 2 :]):
         text.write_text(part, encoding="utf-8")
-        job = OptimizeJob(order, some_tools(tmp_path / "cache"), copy / "work")
-        texts = job._reference(job._convert()[1])
+        job = job_of(order, some_tools(tmp_path / "cache"))
+        _, job.reference_folder = job._convert()
+        texts = job._texts()
         keys.append(job._open_journal(texts.corpus).key)
     assert keys[0] != keys[1]
 
@@ -300,10 +308,10 @@ def test_models_prepared_differently_are_converted_separately(story: Any, tmp_pa
         gridded / "model.safetensors",
         {"format": "pt"},
     )
-    tools, work = some_tools(tmp_path / "cache"), tmp_path / "out" / "work"
+    tools = some_tools(tmp_path / "cache")
     for seed in (0, 1):
         order = some_order(gridded, story.text, tmp_path / "out", seed=seed)
-        job = OptimizeJob(order, tools, work)
+        job = job_of(order, tools)
         assert job.source.off_grid
         for place in job._convert():
             held, wanted = (

@@ -85,9 +85,10 @@ def test_times_are_per_token_and_walls_per_prompt_and_step(batch: int) -> None:
 
 def test_each_reads_the_prompt_and_writes_what_it_was_asked_for() -> None:
     _, sessions = run(0.0, Workload(20, 10, 2), (0.001, 0.01), (0.001, 0.01), rounds=3)
+    prompt, token = ("prefill", (2, 20), 1), ("decode", (2, 1), 1)
     for session in sessions:
-        # One uncounted round comes first.
-        assert session.calls == [("prefill", (2, 20), 1), *[("decode", (2, 1), 1)] * 4] * 4
+        # One uncounted round comes first; a reply ends with the turn that reaches its 10 tokens.
+        assert session.calls == [*[prompt] * 4, prompt, *[token] * 12, prompt, *[token] * 4]
 
 
 def test_the_first_round_does_not_count() -> None:

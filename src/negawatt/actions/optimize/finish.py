@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from negawatt.actions.optimize import conclude, memory
+from negawatt.actions.optimize import conclude
 from negawatt.actions.optimize.conclude import Evidence
-from negawatt.actions.optimize.job import OptimizeJob, divergence
+from negawatt.actions.optimize.job import OptimizeJob
+from negawatt.actions.optimize.order import Tools
+from negawatt.actions.optimize.plans import divergence
+from negawatt.actions.optimize.stages import PROMPT
+from negawatt.actions.optimize.trials import Track, Trial
 from negawatt.compress import export_huggingface
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate
@@ -24,53 +25,57 @@ from negawatt.core.records import Decision, Format
 from negawatt.energy.model import EnergyModel
 from negawatt.models.load import load_tokenizer
 
-PROMPT = "The cheapest energy is the energy that is never used. For a computer, this means"
 _SAMPLE_TOKENS = 48
 _SAME_KL = 1e-3  # nat/token between two carriers of the same weights
-_RELOAD = """
-import sys
-from pathlib import Path
-import numpy as np
-from negawatt.compress.export_huggingface import reload_check
-folder, tokens, logits = map(Path, sys.argv[1:])
-np.save(logits, reload_check(folder, np.load(tokens)))
-"""
+_SAME_TOKENS = 64
 _COMPANY = ("tokenizer", "special_tokens", "vocab", "merges", "generation_config", "chat_template")
 
 
-def export(job: OptimizeJob, decision: Decision, evidence: Evidence, out: Path) -> dict[str, str]:
+def export(
+    job: OptimizeJob, decision: Decision, evidence: Evidence, out: Path
+) -> tuple[dict[str, str], str]:
     """Write the chosen variant for OpenVINO and for Hugging Face; both are reloaded and checked.
 
     Returns:
-        Kind of artifact to folder, relative to `out`.
+        Kind of artifact to folder, relative to `out`; and what the served one says to the prompt.
     """
     trial = next(t for t in evidence.trials if t.name == decision.choice)
-    runtime = job.tools.runtime
-    weights = job.track.bank.view(trial.plan)
-    served = out / runtime.name
-
-    def write(place: Path) -> None:
-        runtime.compress(job.track.converted, weights, place, joint=trial.joint)
-        _add_company(job.source.folder, place)
-
-    _replace(served, write)
-    job.tools.progress("export", 0.3)
+    tools, source = job.tools, job.source
+    runtime, shop = tools.runtime, tools.workshop
+    served, foreign = out / runtime.name, out / "huggingface"
+    tokens = job.track.test.exam.windows[:1, :_SAME_TOKENS]
+    job.load(runtime)
+    shop.call(write_served, tools, job.track, trial, source.folder, served)
+    found = {f"{runtime.name} artifact, reloaded": shop.call(logits, tools, served, tokens)}
+    said = shop.call(reply, tools, served, job.track.threads, job.texts.prompt, job.texts.stop)
+    tools.progress("export", 0.3)
+    job.load(tools.reference)
     card = _card(job, decision, evidence)
-    folder = export_huggingface.export(job.source.folder, weights, out / "huggingface", card=card)
-    job.tools.progress("export", 0.6)
-    _check_carriers(job, served, folder, trial.plan)
-    return {runtime.name: served.name, "huggingface": folder.name}
+    shop.call(write_huggingface, tools, job.track, trial, source.folder, foreign, card)
+    text = shop.call(spoken, tools, source.folder, said)
+    tools.progress("export", 0.6)
+    job.load(tools.reference)  # afresh: the exact weights are twice as large as the 16-bit ones
+    wanted = shop.call(searched_logits, tools, job.track, job.reference_folder, trial, tokens)
+    job.load(tools.reference)
+    found["Hugging Face folder, reloaded by transformers"] = shop.call(
+        reloaded, tools, foreign, tokens
+    )
+    for name, values in found.items():
+        kl = divergence(wanted, values)
+        told = f"KL {kl:.2e} nat/token on {_SAME_TOKENS} tokens, limit {_SAME_KL}"
+        job.checks.append(Check(f"{name}, equals the searched model", kl < _SAME_KL, told))
+    return {runtime.name: served.name, "huggingface": foreign.name}, text
 
 
 def outcome(
     job: OptimizeJob,
     found: tuple[Evidence, Decision, EnergyModel, Mapping[tuple[str, Format], float]],
     artifacts: Mapping[str, str],
+    said: str,
     facts: Facts,
     *,
     spent: Estimate,
     stated: int,
-    peak: int,
 ) -> Outcome:
     """Gather everything into the record that reports are made from."""
     evidence, decision, model, alone = found
@@ -79,7 +84,6 @@ def outcome(
     chosen = next(p for p in points if p.variant.name == decision.choice)
     int8 = next(p for p in points if p.variant.name == evidence.int8.name)
     saved = int8.energy.value - chosen.energy.value
-    sample = _sample(job, artifacts)
     return Outcome(
         facts=facts,
         points=points,
@@ -90,9 +94,9 @@ def outcome(
         checks=tuple(job.checks),
         steps=tuple(job.journal.steps),
         sample_prompt=PROMPT,
-        sample_text=sample,
+        sample_text=said,
         stated_memory_bytes=stated,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=job.tools.workshop.held.total,
         job_energy=spent,
         payback_tokens=spent.value / saved if saved > 0 else None,
         artifacts=dict(artifacts),
@@ -121,80 +125,77 @@ def check_unseen(job: OptimizeJob, decision: Decision, evidence: Evidence) -> No
     )
 
 
-def _check_carriers(
-    job: OptimizeJob, served: Path, folder: Path, plan: Mapping[str, Format]
+# ------------------------------------------------------------- what workers do
+
+
+def write_served(tools: Tools, track: Track, trial: Trial, source: Path, out: Path) -> None:
+    """The chosen variant for the serving engine, with tokenizer and configuration."""
+
+    def write(place: Path) -> None:
+        weights = track.bank.view(trial.plan)
+        tools.runtime.compress(track.converted, weights, place, joint=trial.joint)
+        _add_company(source, place)
+
+    _replace(out, write)
+
+
+def write_huggingface(
+    tools: Tools, track: Track, trial: Trial, source: Path, out: Path, card: Mapping[str, str]
 ) -> None:
-    """The artifact, the searched weights and the Hugging Face folder must agree."""
-    tokens = job.track.test.exam.windows[:1, :64]
-    exact = RunOptions(threads=job.tools.cores, precision="exact")
-    with job.tools.runtime.open(served, exact) as session:
-        logits = session.forward(tokens)
-    memory.release()
-    wanted = _searched_logits(job, plan, tokens)
-    memory.release()
-    for name, found in (
-        (f"{job.tools.runtime.name} artifact, reloaded", logits),
-        ("Hugging Face folder, reloaded by transformers", _foreign_logits(folder, tokens)),
-    ):
-        kl = divergence(wanted, found)
-        job.checks.append(
-            Check(
-                f"{name}, equals the searched model",
-                kl < _SAME_KL,
-                f"KL {kl:.2e} nat/token on 64 tokens, limit {_SAME_KL}",
-            )
-        )
+    """The chosen variant as safetensors with a quantisation config."""
+    del tools
+    export_huggingface.export(source, track.bank.view(trial.plan), out, card=card)
 
 
-def _searched_logits(
-    job: OptimizeJob, plan: Mapping[str, Format], tokens: NDArray[np.int64]
+def logits(tools: Tools, served: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What the artifact computes, in float32."""
+    exact = RunOptions(threads=tools.cores, precision="exact", steps="read")
+    with tools.runtime.open(served, exact) as session:
+        return np.asarray(session.forward(tokens))
+
+
+def searched_logits(
+    tools: Tools, track: Track, base: Path, trial: Trial, tokens: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Logits of the reference engine with the chosen weights decoded into it."""
-    place = job.track.folder / "searched-in-reference"
+    place = track.folder / "searched-in-reference"
     shutil.rmtree(place, ignore_errors=True)
-    reference = job.tools.reference
-    base = job.reference_folder
-    reference.compress(base, job.track.bank.view(plan), place)
-    exact = RunOptions(threads=job.tools.cores, precision="exact")
-    with reference.open(place, exact) as session:
-        logits: NDArray[np.float32] = session.forward(tokens)
+    tools.reference.compress(base, track.bank.view(trial.plan), place)
+    exact = RunOptions(threads=tools.cores, precision="exact")
+    with tools.reference.open(place, exact) as session:
+        found = np.asarray(session.forward(tokens))
     shutil.rmtree(place, ignore_errors=True)
-    return logits
+    return found
 
 
-def _foreign_logits(folder: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logits of a plain transformers load, in a process of its own.
-
-    That library decodes the whole model in memory at once; its needs are not
-    part of the job's and end with the child.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        given, answer = Path(scratch) / "tokens.npy", Path(scratch) / "logits.npy"
-        np.save(given, tokens)
-        # Not multiprocessing, whose child would run the user's own script again.
-        command = [sys.executable, "-c", _RELOAD, str(folder), str(given), str(answer)]
-        child = subprocess.run(  # noqa: S603  # a fixed program, no shell
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if child.returncode:
-            reason = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
-            raise RuntimeUnavailable(
-                f"{folder} was written, but a plain transformers load of it failed: {reason}",
-                fix="see `negawatt doctor` for the versions that are installed here",
-            )
-        logits: NDArray[np.float32] = np.load(answer)
-    return logits
+def reloaded(tools: Tools, folder: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Logits of a plain transformers load, as anybody would do it."""
+    del tools
+    try:
+        found: NDArray[np.float32] = export_huggingface.reload_check(folder, tokens)
+    except Exception as error:  # of any library on the way
+        raise RuntimeUnavailable(
+            f"{folder} was written, but a plain transformers load of it failed: {error}",
+            fix="see `negawatt doctor` for the versions that are installed here",
+        ) from error
+    return found
 
 
-def _sample(job: OptimizeJob, artifacts: Mapping[str, str]) -> str:
-    tokenizer = load_tokenizer(job.source.folder)
-    prompt = tokenizer(PROMPT)["input_ids"]
-    stop = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
-    runtime = job.tools.runtime
-    place = job.order.out / artifacts[runtime.name]
-    with runtime.open(place, RunOptions(threads=job.track.threads)) as session:
-        tokens = list(session.stream(prompt, max_new=_SAMPLE_TOKENS, stop=stop))
-    return str(tokenizer.decode(tokens))
+def reply(
+    tools: Tools, served: Path, threads: int, prompt: Sequence[int], stop: Sequence[int]
+) -> list[int]:
+    """What the artifact says to the prompt."""
+    with tools.runtime.open(served, RunOptions(threads=threads)) as session:
+        return list(session.stream(prompt, max_new=_SAMPLE_TOKENS, stop=stop))
+
+
+def spoken(tools: Tools, source: Path, tokens: Sequence[int]) -> str:
+    """Tokens as text."""
+    del tools
+    return str(load_tokenizer(source).decode(tokens))
+
+
+# ------------------------------------------------------------------ small parts
 
 
 def _card(job: OptimizeJob, decision: Decision, evidence: Evidence) -> dict[str, str]:

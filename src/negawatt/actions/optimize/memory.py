@@ -14,11 +14,7 @@ import psutil
 #: Bound on what the model adds to the libraries' own memory, as a multiple of its bf16 weights.
 BOUND = 2.5
 
-#: Allowed for what engines bring in and keep while they work: code pages, kernels, caches.
-#: Assumed, not measured apart from the model: set from one look at a job's pages. [B]
-ENGINES = 500 * 2**20
-
-_LARGE = 4 * 2**20  # bytes
+_LARGE = 2**20  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 

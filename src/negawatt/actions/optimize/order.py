@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from negawatt.core.clock import Clock
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
 from negawatt.core.records import Workload
+
+if TYPE_CHECKING:
+    from negawatt.actions.optimize.workshop import Workshop
 
 #: Told the stage and the share of it that is done, 0 to 1.
 Progress = Callable[[str, float], None]
@@ -88,6 +92,22 @@ class Tools:
     data: Path | None
     clock: Clock
     progress: Progress
+    workshop: Workshop
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets all but the line to the user and the hold on workers."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _rebuilt, (plain | {"progress": silent, "workshop": None},)
+
+
+def silent(stage: str, share: float) -> None:
+    """Tell nobody."""
+
+
+def _rebuilt(plain: dict[str, Any]) -> Tools:
+    from negawatt.actions.optimize.workshop import Here
+
+    return Tools(**(plain | {"workshop": Here()}))
 
 
 def fingerprint(*facts: object) -> str:

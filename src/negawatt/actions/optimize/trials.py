@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Effort, Tools, fingerprint
 from negawatt.compress.bank import WeightBank
-from negawatt.compress.race import Laps, joined, race
+from negawatt.compress.race import Half, Laps, laps, race_reading, race_writing
 from negawatt.core.outcome import Role
-from negawatt.core.protocols import RunOptions, Session
+from negawatt.core.protocols import RunOptions, Session, Steps
 from negawatt.core.records import Format, Quality, Workload
 from negawatt.energy.model import Joint
 from negawatt.models.quality import Reference, score
 
 INT8 = "uniform int8"
-_TOGETHER = 1.5  # times the bytes of uniform int8: larger variants are raced in separate heats
+_TOGETHER = 1.4  # times the bytes of uniform int8: beside larger variants it is not kept open
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,6 @@ class Track:
     selection: Reference
     test: Reference
     int8: Mapping[str, Format]  # the plan of the yardstick
-    int8_bytes: int  # about its size [B]
 
     def build(self, name: str, plan: Mapping[str, Format], joint: Joint = ()) -> Path:
         """The variant's artifact; one that is already there is used again."""
@@ -71,52 +72,74 @@ class Track:
             if place != keep:
                 shutil.rmtree(place, ignore_errors=True)
 
-    def run(self, name: str, role: Role, plan: Mapping[str, Format], joint: Joint = ()) -> Trial:
+    @contextmanager
+    def opened(self, place: Path, steps: Steps, threads: int | None = None) -> Iterator[Session]:
+        """A session of the serving engine, made for one kind of step."""
+        options = RunOptions(threads=threads or self.threads, steps=steps)
+        with self.tools.runtime.open(place, options) as session:
+            yield session
+        memory.release()
+
+    def graded(self, place: Path) -> tuple[Quality, Quality]:
+        """Quality on the selection and the test text."""
+        # Scoring may use every core; only timing needs the chosen number of threads.
+        with self.opened(place, "read", self.tools.cores) as session:
+            return score(session, self.selection), score(session, self.test)
+
+    def run(
+        self,
+        name: str,
+        role: Role,
+        plan: Mapping[str, Format],
+        joint: Joint = (),
+        *,
+        rival: Rival,
+    ) -> Trial:
         """Score a variant on both texts, then let it take turns with uniform int8."""
         place = self.build(name, plan, joint)
-        runtime = self.tools.runtime
-        # Scoring may use every core; only timing needs the chosen number of threads.
-        with runtime.open(place, RunOptions(threads=self.tools.cores)) as session:
-            selection, test = score(session, self.selection), score(session, self.test)
-        memory.release()
-        laps, size = self._against_int8(place)
-        memory.release()
-        return Trial(name, role, plan, selection, test, laps["own"], laps["rival"], size, joint)
-
-    def run_int8(self, plan: Mapping[str, Format], reference: Path) -> Trial:
-        """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
-        place = self.build(INT8, plan)
-        runtime = self.tools.runtime
-        with runtime.open(place, RunOptions(threads=self.tools.cores)) as session:
-            selection, test = score(session, self.selection), score(session, self.test)
-        serve = RunOptions(threads=self.threads)
-        with runtime.open(place, serve) as session:
+        rival.make_room(place)
+        selection, test = self.graded(place)
+        with self.opened(place, "read") as session:
             size = session.memory_bytes
-            with self.tools.reference.open(reference, serve) as rival:
-                laps = self._race({"own": session, "rival": rival}, rounds=2)
+            read = self.race_reading({"own": session, "rival": rival.reading()})
+        rival.make_room(place)
+        with self.opened(place, "write") as session:
+            written = self.race_writing({"own": session, "rival": rival.writing()})
+        own, other = (laps(read[who], written[who]) for who in ("own", "rival"))
+        return Trial(name, role, plan, selection, test, own, other, size, joint)
+
+    def run_int8(self, reference: Path) -> Trial:
+        """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
+        place = self.build(INT8, self.int8)
+        selection, test = self.graded(place)
+        serve = RunOptions(threads=self.threads)
+        with self.tools.reference.open(reference, serve) as base:
+            with self.opened(place, "read") as session:
+                size = session.memory_bytes
+                read = self.race_reading({"own": session, "rival": base}, rounds=2)
+            with self.opened(place, "write") as session:
+                written = self.race_writing({"own": session, "rival": base}, rounds=2)
         memory.release()
-        return Trial(INT8, "uniform", plan, selection, test, laps["own"], laps["rival"], size)
+        own, other = (laps(read[who], written[who]) for who in ("own", "rival"))
+        return Trial(INT8, "uniform", self.int8, selection, test, own, other, size)
 
-    def _against_int8(self, place: Path) -> tuple[dict[str, Laps], int]:
-        """Race a variant against uniform int8; both are open at once if that fits in memory."""
-        serve, runtime = RunOptions(threads=self.threads), self.tools.runtime
-        int8 = self.build(INT8, self.int8)
-        with runtime.open(place, serve) as own:
-            size = own.memory_bytes
-            if size <= _TOGETHER * self.int8_bytes:
-                with runtime.open(int8, serve) as rival:
-                    return self._race({"own": own, "rival": rival}), size
-        heats: dict[str, list[Laps]] = {"own": [], "rival": []}
-        for _ in range(2):
-            for name, folder in (("own", place), ("rival", int8)):
-                with runtime.open(folder, serve) as session:
-                    rounds = self.effort.rounds // 2
-                    heats[name].append(self._race({name: session}, rounds=rounds)[name])
-                memory.release()
-        return {name: joined(found) for name, found in heats.items()}, size
+    def race_reading(
+        self, sessions: Mapping[str, Session], rounds: int | None = None
+    ) -> dict[str, Half]:
+        """Turns at the workload's prompt."""
+        return race_reading(
+            sessions,
+            self.workload,
+            rounds=rounds or self.effort.rounds,
+            vocabulary=self.vocabulary,
+            clock=self.tools.clock,
+        )
 
-    def _race(self, sessions: Mapping[str, Session], rounds: int | None = None) -> dict[str, Laps]:
-        return race(
+    def race_writing(
+        self, sessions: Mapping[str, Session], rounds: int | None = None
+    ) -> dict[str, Half]:
+        """Turns at writing."""
+        return race_writing(
             sessions,
             self.workload,
             rounds=rounds or self.effort.rounds,
@@ -124,3 +147,51 @@ class Track:
             vocabulary=self.vocabulary,
             clock=self.tools.clock,
         )
+
+
+class Rival:
+    """Uniform int8, kept open between the races of one stage. Use it in a `with` block."""
+
+    def __init__(self, track: Track) -> None:
+        self._track = track
+        self._open: dict[Steps, Session] = {}
+
+    def reading(self) -> Session:
+        """The session that reads prompts."""
+        return self._session("read")
+
+    def writing(self) -> Session:
+        """The session that writes."""
+        return self._session("write")
+
+    def make_room(self, place: Path) -> None:
+        """Close everything before a variant much larger than int8 is opened."""
+        if _size(place) > _TOGETHER * _size(self._place()):
+            self.close()
+
+    def close(self) -> None:
+        """Close both sessions."""
+        for session in self._open.values():
+            session.close()
+        self._open.clear()
+        memory.release()
+
+    def _place(self) -> Path:
+        return self._track.build(INT8, self._track.int8)
+
+    def _session(self, steps: Steps) -> Session:
+        if steps not in self._open:
+            options = RunOptions(threads=self._track.threads, steps=steps)
+            self._open[steps] = self._track.tools.runtime.open(self._place(), options)
+        return self._open[steps]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _size(place: Path) -> int:
+    """Bytes of an artifact."""
+    return sum(file.stat().st_size for file in place.iterdir() if file.is_file())

@@ -1,0 +1,91 @@
+"""Small pure parts of the job: plans by name, text in pieces, where to look closer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negawatt.compress.search import Choice
+from negawatt.core.records import Format, Layer
+
+_NEAR = 0.12  # searched losses within this share of the limit need no closer look
+
+
+def fitting(layer: Layer, fmt: Format) -> Format:
+    """`fmt`, or int8 where its groups do not divide the layer's rows."""
+    return fmt if fmt.fits(layer.cols) else Format(8)
+
+
+def uniform_plan(layers: tuple[Layer, ...], fmt: Format) -> dict[str, Format]:
+    """One format everywhere but in the embedding, which costs no joules to keep at 8 bits."""
+    return {
+        layer.name: Format(8) if layer.kind == "embedding" else fitting(layer, fmt)
+        for layer in layers
+    }
+
+
+def frozen(plan: Mapping[str, Format]) -> tuple[Any, ...]:
+    """A plan as a value that can be compared and digested."""
+    return tuple(sorted((name, fmt.name) for name, fmt in plan.items()))
+
+
+def pieces(windows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Windows cut into runs of `length` tokens, or left as they are when they are shorter."""
+    length = min(length, windows.shape[1])
+    usable = windows.shape[1] // length * length
+    return np.ascontiguousarray(windows[:, :usable].reshape(-1, length))
+
+
+def next_budget(
+    known: list[tuple[Choice, float]], limit: float, bounds: tuple[float, float]
+) -> tuple[Choice, float] | None:
+    """Where to look closer: a budget between the last allowed plan and the first refused one.
+
+    Args:
+        known: Choices with the loss each was found to have.
+        limit: Allowed loss. [1]
+        bounds: Least and greatest energy of any plan.
+
+    Returns:
+        The choice whose prices to use and the budget, or None when the front is close enough.
+    """
+    allowed = [(c, loss) for c, loss in known if loss <= limit]
+    refused = [(c, loss) for c, loss in known if loss > limit]
+    if not known:
+        return None
+    low, high = bounds
+    cheap, cheap_loss = min(refused, key=lambda pair: -pair[0].energy, default=(None, math.inf))
+    best, best_loss = min(allowed, key=lambda pair: pair[0].energy, default=(None, 0.0))
+    if best is not None and best_loss > limit * (1 - _NEAR):
+        return None
+    if cheap is None and best is not None:  # everything is allowed: go lower
+        return best, low + 0.5 * (best.energy - low)
+    if cheap is None:
+        return None
+    top_energy = best.energy if best is not None else high
+    top_loss = max(best_loss, 0.0)
+    # Loss grows roughly with the square of the energy given up.
+    reach = math.sqrt(max(limit - top_loss, 0.0) / max(cheap_loss - top_loss, 1e-9))
+    reach = min(max(0.95 * reach, 0.2), 0.8)
+    budget = top_energy - reach * (top_energy - cheap.energy)
+    return cheap, budget
+
+
+def divergence(base: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Mean KL(base || other) over positions of two sets of logits. [nat/token]
+
+    >>> logits = np.zeros((1, 2, 4), np.float32)
+    >>> divergence(logits, logits + 3.0)
+    0.0
+    """
+    p, q = (_log_softmax(x.astype(np.float64)) for x in (base, other))
+    return float(np.sum(np.exp(p) * (p - q), axis=-1).mean())
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

@@ -1,0 +1,324 @@
+"""The heavy stages of the job: functions of plain values, so that a worker can do them.
+
+Each takes the tools first. Those with a journal give it back, with the steps it
+has taken meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negawatt.actions.journal import Journal
+from negawatt.actions.optimize import memory
+from negawatt.actions.optimize.order import Order, Tools, fingerprint
+from negawatt.actions.optimize.plans import frozen, next_budget, pieces
+from negawatt.actions.optimize.trials import INT8, Rival, Track, Trial
+from negawatt.compress.bank import WeightBank
+from negawatt.compress.calibrate import fill_bank
+from negawatt.compress.formats import rounding_error
+from negawatt.compress.gates import GatedModel
+from negawatt.compress.search import Choice, EnergyGradientSearch, Problem, budgets
+from negawatt.compress.sensitivity import Sensitivity, measure_sensitivity
+from negawatt.core.outcome import Role
+from negawatt.core.protocols import RunOptions, Runtime
+from negawatt.core.records import Format, Layer
+from negawatt.energy import costs
+from negawatt.energy.costs import CostTable, Wanted
+from negawatt.energy.model import EnergyModel, Joint
+from negawatt.energy.units import spread, units
+from negawatt.models.corpus import Corpus, split
+from negawatt.models.load import load_reference, load_tokenizer
+from negawatt.models.prose import load_text
+from negawatt.models.quality import Reference, exam, reference
+from negawatt.models.source import ModelSource, prepare
+
+PROMPT = "The cheapest energy is the energy that is never used. For a computer, this means"
+_GATE_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The tokenised text and the base's own answers on it."""
+
+    corpus: Corpus
+    selection: Reference
+    test: Reference
+    prompt: tuple[int, ...]  # tokens of `PROMPT`
+    stop: tuple[int, ...]  # tokens that end a reply
+
+
+def prepared(tools: Tools, order: Order, work: Path) -> ModelSource:
+    """The model in the one form that everything later reads."""
+    return prepare(
+        order.model,
+        work,
+        seed=order.seed,
+        progress=lambda _, share: tools.progress("prepare", share),
+    )
+
+
+def ready(tools: Tools) -> None:
+    """Nothing: a worker that can do this has its libraries loaded."""
+    del tools
+
+
+def convert(tools: Tools, runtime: Runtime, source: ModelSource, place: Path) -> None:
+    """The 16-bit model in an engine's own form."""
+    del tools
+    runtime.convert(source.folder, place)
+
+
+def read_texts(
+    tools: Tools, order: Order, source: ModelSource, base: tuple[Path, str], work: Path
+) -> Texts:
+    """Deal out the text, and let the reference engine answer on what is held out.
+
+    Args:
+        tools: Its reference engine answers.
+        order: Names the text.
+        source: The model.
+        base: Its folder in the reference engine's form, and the key of what it is.
+        work: Where answers are kept.
+    """
+    effort, tokenizer = order.effort, load_tokenizer(source.folder)
+    corpus = split(
+        load_text(order.text, tools.data),
+        tokenizer,
+        window=effort.window,
+        calibration_tokens=effort.calibration_tokens,
+        selection_tokens=effort.selection_tokens,
+        test_tokens=effort.test_tokens,
+        seed=order.seed,
+    )
+    folder, key = base
+    found: dict[str, Reference] = {}
+    with tools.reference.open(folder, RunOptions(threads=tools.cores, steps="read")) as session:
+        for i, side in enumerate(("selection", "test")):
+
+            def tell(_: str, share: float, i: int = i) -> None:
+                tools.progress("reference", (i + share) / 2)
+
+            found[side] = reference(
+                session,
+                exam(corpus, tokenizer, "test" if i else "selection"),
+                work / f"reference-{side}",
+                effort.kl_tokens,
+                key=key,
+                progress=tell,
+            )
+    end = tokenizer.eos_token_id
+    return Texts(
+        corpus,
+        found["selection"],
+        found["test"],
+        prompt=tuple(tokenizer(PROMPT)["input_ids"]),
+        stop=() if end is None else (end,),
+    )
+
+
+def first_logits(
+    tools: Tools, runtime: Runtime, folder: Path, tokens: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Logits of an engine, as it serves, on the first tokens of a text."""
+    options = RunOptions(threads=tools.cores, steps="read")
+    with runtime.open(folder, options) as session:
+        return np.asarray(session.forward(tokens[:1, :_GATE_TOKENS]))
+
+
+def measure_table(tools: Tools, wanted: Wanted, path: Path) -> CostTable:
+    """The measured cost table, kept per machine, engine and version."""
+    name = f"{tools.runtime.name} {tools.runtime.version}"
+    table = costs.measure_costs(
+        tools.runtime,
+        wanted,
+        costs.load_table(path, machine=tools.machine_id, runtime=name),
+        clock=tools.clock,
+        on_shape=lambda done, total: tools.progress("costs", done / total),
+    )
+    costs.save_table(path, table)
+    return table
+
+
+def rounding(
+    tools: Tools, source: ModelSource, formats: Sequence[Format]
+) -> Mapping[Format, float]:
+    """How far rounding alone moves the weights, by format."""
+    del tools
+    return rounding_error(source.folder, source.layers, formats)
+
+
+def fill_candidates(
+    tools: Tools,
+    source: ModelSource,
+    formats: Sequence[Format],
+    windows: NDArray[np.int64],
+    bank: WeightBank,
+) -> int:
+    """Quantise every layer in every format; returns how many layers."""
+    model = load_reference(source.folder)
+    fill_bank(
+        model,
+        source.layers,
+        formats,
+        windows,
+        bank,
+        lambda done, total: tools.progress("candidates", done / total),
+    )
+    return len(source.layers)
+
+
+def fewest_seconds(tools: Tools, track: Track) -> int:
+    """One thread or all, whichever takes less CPU time for the workload."""
+    workload = track.workload
+    place = track.build(INT8, track.int8)
+    spent: dict[int, float] = dict.fromkeys((1, tools.cores), 0.0)
+    with (
+        track.opened(place, "read", 1) as one,
+        track.opened(place, "read", tools.cores) as several,
+    ):
+        for name, half in track.race_reading({"1": one, "all": several}, rounds=3).items():
+            threads = 1 if name == "1" else tools.cores
+            spent[threads] += workload.prompt * float(np.median(half.cpu))
+    with (
+        track.opened(place, "write", 1) as one,
+        track.opened(place, "write", tools.cores) as several,
+    ):
+        for name, half in track.race_writing({"1": one, "all": several}, rounds=3).items():
+            threads = 1 if name == "1" else tools.cores
+            spent[threads] += workload.generate * float(np.median(half.cpu))
+    return min(spent, key=lambda threads: (spent[threads], threads))
+
+
+#: A plan to try: its name, what it is there for, the formats, what is multiplied as one.
+Entry = tuple[str, Role, Mapping[str, Format], Joint]
+
+
+def try_uniform(
+    tools: Tools, track: Track, journal: Journal, entries: Sequence[Entry], base: Path
+) -> tuple[list[Trial], Journal]:
+    """Run what everybody has; uniform int8 first, against the reference engine."""
+    trials = [journal.step(f"trial {INT8}", Trial, partial(track.run_int8, base))]
+    with Rival(track) as rival:
+        for i, (name, role, plan, together) in enumerate(entries):
+            tools.progress("uniform", (i + 1) / (len(entries) + 1))
+            attempt = partial(track.run, name, role, plan, together, rival=rival)
+            trials.append(journal.step(f"trial {name}", Trial, attempt))
+    tools.progress("uniform", 1.0)
+    return trials, journal
+
+
+def find_plans(
+    tools: Tools,
+    order: Order,
+    source: ModelSource,
+    material: tuple[WeightBank, tuple[Format, ...], NDArray[np.int64]],
+    model: EnergyModel,
+    journal: Journal,
+) -> tuple[Sensitivity, list[Choice], Journal]:
+    """Measure what hurts, then follow the energy gradient at a row of budgets.
+
+    Args:
+        tools: For progress.
+        order: Effort and seed.
+        source: The model.
+        material: The filled bank, the formats in it, and calibration text, int64
+            [windows, positions].
+        model: Prices the options.
+        journal: Each budget is kept when finished; gate gradients are kept beside the bank.
+    """
+    effort, seed = order.effort, order.seed
+    bank, formats, windows = material
+    store = bank.folder / "scores.npy"
+    parts = units(source.layers)
+    samples = pieces(windows, effort.sample_tokens)
+
+    def gated() -> GatedModel:
+        return GatedModel(load_reference(source.folder), parts, formats, bank)
+
+    def measure() -> int:
+        found = measure_sensitivity(
+            gated(),
+            samples[-effort.sensitivity_samples :],  # not the Hessians' windows
+            seed=seed,
+            on_batch=lambda done, total: tools.progress("sensitivity", done / total),
+        )
+        unfinished = store.with_suffix(".partial.npy")
+        np.save(unfinished, found.scores)
+        unfinished.replace(store)
+        return len(found.scores)
+
+    journal.step("sensitivity", int, measure)
+    memory.release()
+    options = tuple((unit.name, fmt) for unit in parts for fmt in unit.candidates(formats))
+    sensitivity = Sensitivity(options, np.load(store))
+    problem = Problem(sensitivity, model.option_energy(options))
+    row = budgets(problem, effort.budget_shares)
+    done = all(journal.has(f"search-{i}") for i in range(len(row)))
+    search = EnergyGradientSearch(problem, None if done else gated(), samples, seed=seed)
+    choices = []
+    for i, budget in enumerate(row):
+
+        def tell(step: int, i: int = i) -> None:
+            tools.progress("search", (i + step / effort.search_steps) / len(row))
+
+        search.reseed(seed + i)
+        look = partial(search.run, budget, steps=effort.search_steps, on_step=tell)
+        choices.append(journal.step(f"search-{i}", Choice, look))
+        memory.release()
+    return sensitivity, choices, journal
+
+
+def verify(
+    tools: Tools,
+    track: Track,
+    journal: Journal,
+    choices: Sequence[Choice],
+    problem: tuple[Sensitivity, EnergyModel],
+    max_loss: float,
+    known_plans: Sequence[Mapping[str, Format]],
+) -> tuple[list[Trial], Journal]:
+    """Run every found plan for real, then close in on the allowed loss."""
+    sensitivity, model = problem
+    priced = Problem(sensitivity, model.option_energy(sensitivity.options))
+    search = EnergyGradientSearch(priced, None, np.zeros((4, 1), np.int64), seed=0)
+    total = len(choices) + track.effort.refinements
+    seen = {frozen(plan) for plan in known_plans}
+    trials: list[Trial] = []
+    known: list[tuple[Choice, float]] = []  # with the loss found
+
+    def attempt(number: int, choice: Choice) -> None:
+        tools.progress("verify", number / total)
+        plan = spread(choice.plan, model.units)
+        if frozen(plan) in seen:
+            return
+        seen.add(frozen(plan))
+        name = f"searched {number + 1}"
+        together = model.joint(plan)
+        look = partial(track.run, name, "searched", plan, together, rival=rival)
+        # by its plan: another loss budget closes in on other plans under the same numbers
+        label = fingerprint(frozen(plan), together)[:8]
+        trial = journal.step(f"trial {name} {label}", Trial, look)
+        trials.append(trial)
+        known.append((choice, trial.selection.loss.value))
+
+    with Rival(track) as rival:
+        for number, choice in enumerate(choices):
+            attempt(number, choice)
+        for number in range(len(choices), total):
+            closer = next_budget(known, max_loss, priced.bounds())
+            if closer is None:
+                break
+            attempt(number, search.assign_at(*closer))
+    tools.progress("verify", 1.0)
+    return trials, journal
+
+
+def products(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers that multiply: all but the embedding."""
+    return [layer for layer in layers if layer.kind != "embedding"]
