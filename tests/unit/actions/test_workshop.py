@@ -15,11 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 import workshop_sample as work
-from job_sample import some_tools
 
 from negawatt.actions.optimize.order import Tools
 from negawatt.actions.optimize.workshop import Apart, Here, Workshop
-from negawatt.core.clock import SystemClock
 from negawatt.core.errors import RuntimeUnavailable, TextError
 
 SAMPLES = str(Path(work.__file__).parent)
@@ -37,7 +35,7 @@ def apart() -> Iterator[Apart]:
 
 @pytest.fixture
 def tools(tmp_path: Path) -> Tools:
-    return replace(some_tools(tmp_path), clock=SystemClock())
+    return work.light_tools(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["here", "apart"])
@@ -91,7 +89,7 @@ def test_memory_is_told_apart_from_the_libraries(apart: Apart, tools: Tools) -> 
     apart.change()
     apart.call(work.pid, tools)
     before = apart.held
-    assert before.libraries > 50e6  # the interpreter and an array library at the least
+    assert before.libraries > 20e6  # the interpreter and an array library at the least
     apart.call(work.hold, tools, 300_000_000)
     after = apart.held
     assert after.libraries == before.libraries
@@ -110,13 +108,10 @@ def test_a_worker_dies_with_its_job(tmp_path: Path) -> None:
     sign = tmp_path / "pid"
     program = (
         "import sys\n"
-        "from dataclasses import replace\n"
         "from pathlib import Path\n"
         "import workshop_sample as work\n"
-        "from job_sample import some_tools\n"
         "from negawatt.actions.optimize.workshop import Apart\n"
-        "from negawatt.core.clock import SystemClock\n"
-        "tools = replace(some_tools(Path(sys.argv[1]).parent), clock=SystemClock())\n"
+        "tools = work.light_tools(Path(sys.argv[1]).parent)\n"
         "Apart().call(work.wait, tools, sys.argv[1])\n"
     )
     script = tmp_path / "script.py"  # without a main guard: a worker must not run it again
