@@ -146,6 +146,8 @@ def _progress() -> Iterator[Progress]:
 
 def _lines() -> Progress:
     """One line per stage and then at most one every few seconds."""
+    from negawatt.actions.optimize.order import STAGES
+
     start = time.monotonic()
     told: dict[str, float] = {}  # stage -> when it was last told [s]
 
@@ -155,6 +157,7 @@ def _lines() -> Progress:
             return
         told.clear()
         told[stage] = now
-        click.echo(f"[{now:6.0f} s] {stage} {share:.0%}", err=True)
+        done = f" {share:.0%}" if stage in STAGES else ""  # the rest are remarks
+        click.echo(f"[{now:6.0f} s] {stage}{done}", err=True)
 
     return tell

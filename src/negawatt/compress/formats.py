@@ -57,7 +57,7 @@ def shortlist(
         most: How many to keep, the haven included.
 
     Returns:
-        Widest first.
+        Widest first. A narrower format is always among them when there is one.
 
     >>> from negawatt.core.records import Format
     >>> a, b, c = Format(8), Format(4, 32), Format(4, 128)
@@ -66,7 +66,10 @@ def shortlist(
     ['int8-row-sym', 'int4-g32-sym']
     """
     known = [fmt for fmt in energy if fmt in error]
-    narrow = [fmt for fmt in known if fmt.bits < haven.bits and energy[fmt] < energy[haven]]
+    below = [fmt for fmt in known if fmt.bits < haven.bits]
+    narrow = [fmt for fmt in below if energy[fmt] < energy[haven]]
+    if below and not narrow:  # it is compared all the same: the table may be wrong about it
+        narrow = [min(below, key=energy.__getitem__)]
     # Within a small loss budget few layers bear a format much coarser than the finest of its width.
     finest = {fmt.bits: min(error[f] for f in narrow if f.bits == fmt.bits) for fmt in narrow}
     narrow = [fmt for fmt in narrow if error[fmt] <= _COARSE * finest[fmt.bits]]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from job_sample import PacedRuntime, PacedSession, some_order, some_tools
+from job_sample import EFFORT, PacedRuntime, PacedSession, some_order, some_tools
 from safetensors.torch import load_file
 
 from negawatt import reports
@@ -21,6 +21,7 @@ from negawatt.actions.optimize.order import STAGES, Order, Tools
 from negawatt.actions.optimize.plans import divergence
 from negawatt.actions.optimize.run import optimize
 from negawatt.compress.export_huggingface import reload_check
+from negawatt.core import registry
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import (
     BudgetUnreachable,
@@ -398,6 +399,29 @@ def test_an_engine_that_computes_something_else_is_refused_before_any_figure(
 def test_a_loss_budget_that_makes_no_sense_is_refused(loss: float) -> None:
     with pytest.raises(UsageError, match="loss"):
         some_order(Path("m"), Path("t"), Path("o"), max_loss=loss)
+
+
+def test_an_engine_without_compressed_weights_is_refused_at_once(
+    story: Any, tmp_path: Path
+) -> None:
+    tools = some_tools(tmp_path / "cache")
+    tools = replace(tools, runtime=registry.load(registry.RUNTIMES, "torch")())
+    with pytest.raises(UsageError, match="no compressed weights") as caught:
+        optimize(some_order(story.model, story.text, tmp_path / "out"), tools)
+    assert "NEGAWATT_RUNTIME=openvino" in caught.value.fix
+    assert not (tmp_path / "out").exists()
+
+
+def test_windows_are_no_longer_than_the_model_reads(story: Any, tmp_path: Path) -> None:
+    model = shutil.copytree(story.model, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").chmod(0o644)
+    (model / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 64}))
+    effort = replace(EFFORT, window=96)
+    order = some_order(model, story.text, tmp_path / "out", effort=effort)
+    job = job_of(order, some_tools(tmp_path / "cache"))
+    _, job.reference_folder = job._convert()
+    assert job._texts().corpus.test.shape[1] == 64
 
 
 def test_what_is_no_model_is_refused(story: Any, tmp_path: Path) -> None:

@@ -186,8 +186,10 @@ class OptimizeJob:
         """Formats worth searching: not dominated, and saving the most per error."""
 
         def pick() -> list[Format]:
-            left = costs.undominated(table, wanted)
-            alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in {*left, Format(8)}]
+            left = {*costs.undominated(table, wanted), Format(8)}
+            if not any(fmt.bits < 8 for fmt in left):  # uniform int4 is compared in any case
+                left.update(wanted.formats)
+            alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in left]
             bare = self._model(table, {})
             energy = {
                 fmt: sum(

@@ -10,9 +10,11 @@ from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Order, Tools
+from negawatt.core.errors import UsageError
 from negawatt.core.outcome import Facts, Outcome
 from negawatt.meters import measure
 
+_WIDE = 16  # bits
 _DISK = 7  # times the bf16 weights: the prepared model, two engines' forms, candidates, variants
 
 
@@ -22,8 +24,14 @@ def optimize(order: Order, tools: Tools) -> Outcome:
     Raises:
         ModelError, TextError, RuntimeUnavailable: what was given cannot be used.
         BudgetUnreachable: no variant stays inside the loss budget.
+        UsageError: the runtime executes no compressed weights.
         OutputError: the folder is in use, full or not writable.
     """
+    if all(fmt.bits >= _WIDE for fmt in tools.runtime.formats):
+        raise UsageError(
+            f"the runtime {tools.runtime.name} executes no compressed weights: it is the reference",
+            fix="choose another one, for example NEGAWATT_RUNTIME=openvino",
+        )
     memory.frugal()
     shop = tools.workshop
     with claimed(order.out) as work, measure("optimize") as window:

@@ -6,6 +6,8 @@ has taken meanwhile.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -90,7 +92,7 @@ def read_texts(
     corpus = split(
         load_text(order.text, tools.data),
         tokenizer,
-        window=effort.window,
+        window=min(effort.window, _context(source.folder)),
         calibration_tokens=effort.calibration_tokens,
         selection_tokens=effort.selection_tokens,
         test_tokens=effort.test_tokens,
@@ -120,6 +122,12 @@ def read_texts(
         prompt=tuple(tokenizer(PROMPT)["input_ids"]),
         stop=() if end is None else (end,),
     )
+
+
+def _context(folder: Path) -> int:
+    """Tokens the model was made for, where its configuration says so."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or sys.maxsize)
 
 
 def first_logits(
