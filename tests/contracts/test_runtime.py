@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +28,13 @@ from negawatt.core.errors import (
     RuntimeUnavailable,
     UsageError,
 )
-from negawatt.core.protocols import RunOptions, Runtime, Session
+from negawatt.core.protocols import RunOptions, Runtime, Session, Steps
 from negawatt.core.records import Format, QuantisedWeight
 
 Floats = npt.NDArray[np.float32]
 
 EXACT = RunOptions(threads=1, precision="exact")
+STEPS: tuple[Steps, ...] = get_args(Steps)
 VOCABULARY = 96
 PROMPT = [1, 17, 5, 60, 33, 8, 91]
 
@@ -121,6 +123,12 @@ def decoded(weight: QuantisedWeight) -> Floats:
     return np.asarray(((grouped - weight.zero[..., None]) * scale).reshape(rows, cols))
 
 
+def in_pieces(session: Session, tokens: npt.NDArray[np.int64], cuts: list[int]) -> Floats:
+    """Logits of every position, of tokens handed over in parts that end at `cuts`."""
+    pieces = [session.forward(part) for part in np.split(tokens, cuts, axis=1)]
+    return np.concatenate(pieces, axis=1)
+
+
 def fingerprint(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 
@@ -205,15 +213,17 @@ def test_every_family_computes_the_same(runtime: Runtime, family: str, tmp_path:
     runtime.convert(source, tmp_path / "converted")
     tokens = some_tokens(2, 12)
     with runtime.open(tmp_path / "converted", EXACT) as opened:
-        first, rest = opened.forward(tokens[:, :9]), opened.forward(tokens[:, 9:])
-    logits = np.concatenate([first, rest], axis=1)
+        logits = in_pieces(opened, tokens, [7, 8, 9])
     np.testing.assert_allclose(logits, logits_of(plain(source), tokens), atol=2e-4)
 
 
-def test_fast_logits_point_the_same_way(runtime: Runtime, base: Path, reference: Any) -> None:
+@pytest.mark.parametrize("steps", STEPS)
+def test_fast_logits_point_the_same_way(
+    runtime: Runtime, base: Path, reference: Any, steps: Steps
+) -> None:
     tokens = some_tokens(1, 12)
-    with runtime.open(base, RunOptions(threads=1, precision="fast")) as opened:
-        fast = opened.forward(tokens).reshape(-1)
+    with runtime.open(base, RunOptions(threads=1, precision="fast", steps=steps)) as opened:
+        fast = in_pieces(opened, tokens, [6, 7, 8]).reshape(-1)
     exact = logits_of(reference, tokens).reshape(-1)
     assert fast @ exact / np.linalg.norm(fast) / np.linalg.norm(exact) > 0.995
 
@@ -228,8 +238,7 @@ def test_continuing_the_cache_is_reading_at_once(session: Session) -> None:
     tokens = some_tokens(1, 14)
     whole = session.forward(tokens)
     session.reset()
-    pieces = [session.forward(part) for part in np.split(tokens, [5, 6, 7], axis=1)]
-    np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-4)
+    np.testing.assert_allclose(in_pieces(session, tokens, [5, 6, 7]), whole, atol=1e-4)
 
 
 def test_a_batch_is_its_sequences_side_by_side(session: Session) -> None:
@@ -335,6 +344,50 @@ def test_closing_twice_is_harmless_and_using_it_then_is_not(runtime: Runtime, ba
     for use in (opened.reset, lambda: opened.forward(some_tokens(1, 2))):
         with pytest.raises(UsageError, match="closed"):
             use()
+
+
+@pytest.fixture(params=STEPS)
+def made_for(
+    runtime: Runtime, base: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[Steps, Session]]:
+    """A session for each kind of steps."""
+    with runtime.open(base, replace(EXACT, steps=request.param)) as opened:
+        yield request.param, opened
+
+
+def test_whatever_a_session_is_made_for_it_takes_every_input(
+    made_for: tuple[Steps, Session], reference: Any
+) -> None:
+    """Reading and writing in turns, from an empty cache and from a full one, by 2 and by 1."""
+    _, session = made_for
+    for batch, cuts in ((2, [5, 6, 7, 10]), (2, [1, 2, 9]), (1, [11, 12]), (2, [13])):
+        session.reset()
+        tokens = some_tokens(batch, 14)
+        expected = logits_of(reference, tokens)
+        np.testing.assert_allclose(in_pieces(session, tokens, cuts), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [1, 3, 99])
+def test_whatever_a_session_is_made_for_it_keeps_what_is_asked_for(
+    made_for: tuple[Steps, Session], reference: Any, keep: int
+) -> None:
+    tokens = some_tokens(2, 8)
+    expected = logits_of(reference, tokens)
+    logits = made_for[1].forward(tokens[:, :7], keep=keep)
+    np.testing.assert_allclose(logits, expected[:, :7][:, -keep:], atol=1e-4)
+    last = made_for[1].forward(tokens[:, 7:], keep=keep)
+    np.testing.assert_allclose(last, expected[:, 7:], atol=1e-4)
+
+
+def test_whatever_a_session_is_made_for_it_writes_the_same(
+    made_for: tuple[Steps, Session], runtime: Runtime, base: Path
+) -> None:
+    steps, session = made_for
+    with runtime.open(base, EXACT) as other:
+        assert other.memory_bytes == session.memory_bytes
+        expected = list(other.stream(PROMPT, max_new=12))
+    for _ in range(2):
+        assert list(session.stream(PROMPT, max_new=12)) == expected, steps
 
 
 def test_two_sessions_do_not_share_a_cache(runtime: Runtime, base: Path) -> None:

@@ -24,7 +24,7 @@ from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Runtime
 from negawatt.core.records import Format
 
-VERSION = 3  # of the procedure; tables of another one are measured again
+VERSION = 4  # of the procedure; tables of another one are measured again
 
 _WEIGHT_BYTES = 16 * 2**20  # of 8-bit weights multiplied in one run
 _CACHE_BYTES = 64 * 2**20  # rewritten before a timing, so that weights come from memory

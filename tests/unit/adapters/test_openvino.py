@@ -1,20 +1,25 @@
 """What is particular to OpenVINO; what it shares with others is in the contract suite."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
+from mapped_memory import resident
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from negawatt.adapters.runtimes import openvino_probe
+from negawatt.adapters.runtimes import openvino_graph, openvino_probe, openvino_session
 from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.openvino_graph import config
+from negawatt.adapters.runtimes.openvino_graph import CompiledGraph, config
+from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 from negawatt.core import registry
+from negawatt.core.codec import encode
 from negawatt.core.errors import OutputError, RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
@@ -111,13 +116,134 @@ def test_exact_asks_for_float32_all_the_way() -> None:
 
 @pytest.mark.parametrize("fmt", ["bf16", "int8-row-sym", "int4-g32-asym"])
 def test_a_kernel_is_as_many_products_and_nothing_more(fmt: str) -> None:
-    kernel = RUNTIME.kernel(64, 128, Format.parse(fmt), copies=5, options=RunOptions())
-    ops = kernel._compiled.get_runtime_model().get_ops()  # type: ignore[attr-defined]
+    kernel: Any = RUNTIME.kernel(64, 128, Format.parse(fmt), copies=5, options=RunOptions())
+    kernel.run(1)
+    ops = kernel._compiled.get_runtime_model().get_ops()
     kinds = [op.get_rt_info()["layerType"].astype(str) for op in ops]
     assert kinds.count("FullyConnected") == 5
     # Besides them only constants, the ports, and one change of width at the input.
     assert set(kinds) <= {"FullyConnected", "Const", "Input", "Output", "Reorder"}
     assert kinds.count("Reorder") <= 1
+
+
+def test_a_kernel_is_compiled_for_the_rows_it_gets_and_for_no_others() -> None:
+    kernel: Any = RUNTIME.kernel(64, 128, Format(8), copies=2, options=RunOptions())
+    compiled = []
+    for rows_in in (1, 1, 16, 1):
+        kernel.run(rows_in)
+        compiled.append(kernel._compiled)
+        assert list(compiled[-1].input(0).get_shape()) == [1, rows_in, 128]
+        assert list(compiled[-1].output(1).get_shape()) == [1, rows_in, 64]
+    assert compiled[0] is compiled[1]
+
+
+TOKENS = np.random.default_rng(5).integers(0, 160, (2, 12))
+
+
+def opened(base: Path, steps: Literal["any", "read", "write"]) -> OpenVinoSession:
+    session = RUNTIME.open(base, RunOptions(1, "exact", steps))
+    assert isinstance(session, OpenVinoSession)
+    return session
+
+
+def test_a_session_for_both_compiles_the_second_graph_when_a_single_token_comes(
+    base: Path,
+) -> None:
+    with opened(base, "any") as session:
+        session.forward(TOKENS[:, :4])
+        assert session._fixed is None
+        session.forward(TOKENS[:, 4:5])
+        first = session._fixed
+        assert first is not None
+        assert first.batch == 2
+        session.forward(TOKENS[:, 5:8])
+        session.forward(TOKENS[:, 8:9])
+        session.reset()
+        session.forward(TOKENS[:, :1])
+        assert session._fixed is first  # of the same batch, so it is kept
+        session.reset()
+        session.forward(TOKENS[:1, :1])
+        assert session._fixed is not first
+        assert session._fixed is not None
+        assert session._fixed.batch == 1
+    assert session._fixed is session._free is session._holder is None
+
+
+def test_a_session_for_one_of_them_never_compiles_the_other(base: Path) -> None:
+    for steps in ("read", "write"):
+        with opened(base, steps) as session:
+            for new in (3, 1, 2):
+                session.forward(TOKENS[:, :new])
+            assert (session._free is None, session._fixed is None) == (
+                (False, True) if steps == "read" else (True, False)
+            )
+
+
+def cached(graph: CompiledGraph) -> int:
+    """Tokens in the cache of a compiled graph."""
+    states = graph._request.query_state()
+    lengths = {state.state.shape[2] for state in states}
+    assert len(lengths) == 1
+    return int(lengths.pop())
+
+
+def test_only_one_graph_holds_a_cache(base: Path) -> None:
+    with opened(base, "any") as session:
+        session.forward(TOKENS[:, :4])
+        free = session._free
+        assert free is not None
+        assert cached(free) == 4
+        session.forward(TOKENS[:, 4:5])
+        assert session._fixed is not None
+        assert (cached(session._fixed), cached(free)) == (5, 0)
+        session.forward(TOKENS[:, 5:7])
+        assert (cached(session._fixed), cached(free)) == (0, 7)
+
+
+def test_a_second_graph_that_does_not_compile_is_told_with_the_way_around_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {"tokens": ov.PartialShape([7, 7, 7])}
+    monkeypatch.setattr(openvino_graph, "_one_position", lambda _batch: wrong)
+    with opened(base, "any") as session:
+        before = session.forward(TOKENS[:, :4])
+        with pytest.raises(RuntimeUnavailable, match="cannot load") as caught:
+            session.forward(TOKENS[:, 4:5])
+        assert 'steps="read"' in caught.value.fix
+        session.reset()
+        np.testing.assert_array_equal(session.forward(TOKENS[:, :4]), before)
+    with pytest.raises(RuntimeUnavailable):
+        opened(base, "write")
+
+
+def test_the_file_is_let_go_of_once_for_each_graph(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[Path] = []
+    monkeypatch.setattr(openvino_graph, "release", released.append)
+    with opened(base, "any") as session:
+        assert released == []
+        for expected, new in enumerate([3, 1], start=1):
+            for _ in range(2):
+                session.forward(TOKENS[:, :new])
+            assert released == [base / "model.bin"] * expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("steps", ["read", "write"])
+def test_packed_weights_are_not_in_memory_as_pages_of_the_file_too(
+    base: Path, steps: Literal["read", "write"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_graph, "release", lambda _file: 0)
+        with opened(base, steps) as session:
+            expected = session.forward(TOKENS)
+            held = resident(base / "model.bin")
+    with opened(base, steps) as session:
+        np.testing.assert_array_equal(session.forward(TOKENS), expected)
+        assert resident(base / "model.bin") < held
+        session.reset()
+        np.testing.assert_array_equal(session.forward(TOKENS), expected)
 
 
 def test_a_width_the_engine_lacks_is_refused(base: Path, tmp_path: Path) -> None:
@@ -196,6 +322,8 @@ def test_a_trial_is_made_once_and_only_for_wide_weights(
         runtime.open(base, RunOptions(1)).close()
         runtime.kernel(32, 64, Format(8), copies=1, options=RunOptions(1))
     assert tried == [["session", str(base / "model.xml")]]
+    runtime.open(base, RunOptions(1, steps="write")).close()  # another graph is another risk
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize("kind", ["session", "kernel"])
@@ -203,3 +331,19 @@ def test_the_trial_itself_runs(base: Path, kind: str) -> None:
     session = ["session", str(base / "model.xml")]
     task = session if kind == "session" else ["kernel", "32", "64", "bf16"]
     openvino_probe.attempt(task, RunOptions(1, "exact"))
+
+
+def test_the_trial_writes_in_the_graph_that_writes(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class Noted(CompiledGraph):
+        def __init__(self, core: Any, path: Path, options: RunOptions, batch: int = 0) -> None:
+            made.append(batch)
+            super().__init__(core, path, options, batch)
+
+    monkeypatch.setattr(openvino_session, "CompiledGraph", Noted)
+    task = ["session", str(base / "model.xml")]
+    openvino_probe.main(json.dumps([task, encode(RunOptions())]))
+    assert made == [0, 1]

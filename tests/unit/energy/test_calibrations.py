@@ -59,7 +59,7 @@ def test_the_newest_lesson_of_a_kind_stays_and_other_kinds_stay_too(tmp_path: Pa
         lambda text: text[:-20],
         lambda text: text.replace('"prompt": 128', '"prompt": 0'),
         lambda text: text.replace('"fits": {', '"fits": 3, "x": {'),
-        lambda text: text.replace('"version": 1', '"version": 0'),
+        lambda text: text.replace('"version": 2', '"version": 1'),
         lambda text: text.replace("here", "there"),
         lambda _: "[]",
     ],

@@ -18,6 +18,10 @@ class OpenVinoKernel:
     All read the same activation and each has an output of its own, so nothing
     is added, folded or shared: a run is the products and one call of the engine.
 
+    Sizes are fixed, as in the graph that writes tokens. The graph that reads
+    prompts leaves them free, which at 128 rows moves a product by one or two
+    percent. A change of `rows_in` compiles anew and drops what was compiled before.
+
     Args:
         core: The engine.
         rows: Outputs of each product.
@@ -36,7 +40,7 @@ class OpenVinoKernel:
                 fix="choose a format whose group divides the columns, and at least one copy",
             )
         ops = ov.opset13
-        given = ops.parameter([1, -1, cols], ov.Type.f32, name="rows_in")
+        given = ops.parameter([1, -1, cols], ov.Type.f32, name="activation")
         random = np.random.default_rng(0)
         products = [
             ops.matmul(
@@ -51,11 +55,13 @@ class OpenVinoKernel:
         # the engine would add a widening to float32 at every output.
         narrow = _width_inside(core, options)
         results = [ops.result(ops.convert(p, narrow) if narrow != "f32" else p) for p in products]
-        graph = ov.Model(results, [given], "products")
-        self._compiled = core.compile_model(graph, "CPU", config(options))
-        self._request = self._compiled.create_infer_request()
+        # Compiled graphs share its constants, so keeping it holds no weight twice.
+        self._graph = ov.Model(results, [given], "products")
+        self._core, self._config = core, config(options)
         self._copies, self._cols = copies, cols
-        self._inputs: dict[int, ov.Tensor] = {}
+        self._rows_in = 0  # for which `_compiled` was made; 0 before the first run
+        self._compiled: ov.CompiledModel | None = None
+        self._request: ov.InferRequest | None = None
 
     @property
     def copies(self) -> int:
@@ -64,14 +70,23 @@ class OpenVinoKernel:
 
     def run(self, rows_in: int) -> None:
         """Multiply every copy once with an activation of `rows_in` rows."""
-        if rows_in not in self._inputs:
-            random = np.random.default_rng(1)
-            values = random.standard_normal((1, rows_in, self._cols), dtype=np.float32)
-            self._inputs[rows_in] = ov.Tensor(values)
-        self._request.set_input_tensor(self._inputs[rows_in])
+        request = self._request
+        if request is None or rows_in != self._rows_in:
+            request = self._compile(rows_in)
         # Unlike `infer`, this does not wrap every output for Python.
-        self._request.start_async()
-        self._request.wait()
+        request.start_async()
+        request.wait()
+
+    def _compile(self, rows_in: int) -> ov.InferRequest:
+        self._request = self._compiled = None  # first, so that two are never held
+        self._graph.reshape([1, rows_in, self._cols])
+        self._compiled = self._core.compile_model(self._graph, "CPU", self._config)
+        self._request = self._compiled.create_infer_request()
+        random = np.random.default_rng(1)
+        values = random.standard_normal((1, rows_in, self._cols), dtype=np.float32)
+        self._request.set_input_tensor(ov.Tensor(values))
+        self._rows_in = rows_in
+        return self._request
 
 
 def _width_inside(core: ov.Core, options: RunOptions) -> str:

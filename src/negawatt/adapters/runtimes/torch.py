@@ -23,7 +23,9 @@ class TorchRuntime:
     Its artifacts are Hugging Face folders whose files are linked, not copied,
     where the disk allows. `compress` keeps codes and decodes them into ordinary
     weights when opened: it saves nothing at run time and exists to check what a
-    plan computes, which is why `formats` offers 16 bits alone.
+    plan computes, which is why `formats` offers 16 bits alone. One form of the
+    weights serves long inputs and single tokens, so `RunOptions.steps` changes
+    nothing here.
     """
 
     def __init__(self) -> None:
