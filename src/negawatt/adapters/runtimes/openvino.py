@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +12,7 @@ from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
-from negawatt.core import errors
-from negawatt.core.errors import NegawattError, OutputError, RuntimeUnavailable
+from negawatt.core.errors import OutputError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -24,18 +20,6 @@ _GRAPH = "model.xml"
 _WEIGHTS = "model.bin"  # the engine names it after the graph
 _WIDE = Format(16).name
 _NAME = "openvino"
-_CHILD = """
-import json, sys
-from pathlib import Path
-from negawatt.adapters.runtimes import openvino
-from negawatt.core.errors import NegawattError
-try:
-    openvino._convert(Path(sys.argv[1]), Path(sys.argv[2]))
-except NegawattError as error:
-    print(json.dumps([type(error).__name__, error.what, error.fix]), file=sys.stderr)
-    sys.exit(1)
-"""
-_LARGE = 64 * 2**20  # bytes of weights from which conversion runs in a process of its own
 
 
 class OpenVinoRuntime:
@@ -78,7 +62,9 @@ class OpenVinoRuntime:
     def convert(self, model: Path, out: Path) -> None:
         """Write `model` as an OpenVINO graph with 16-bit weights into the new folder `out`.
 
-        Peaks at about 1.6 times the weights, the mapped source file included.
+        Peaks at about 1.6 times the weights, the mapped source file included, and
+        leaves them mapped for the life of the process: large models are better
+        converted in one of their own.
 
         Raises:
             NotAModel: `model` is no Hugging Face folder.
@@ -86,11 +72,11 @@ class OpenVinoRuntime:
             UnsupportedArchitecture: its graph has matrices in unknown places.
             OutputError: `out` is in use or cannot be written.
         """
-        if sum(file.stat().st_size for file in model.glob("*.safetensors")) < _LARGE:
-            _convert(model, out)
-            return
-        # Tracing leaves the weights mapped for the life of the process, so it gets its own.
-        _convert_apart(model, out)
+        from negawatt.adapters.runtimes.openvino_convert import build
+
+        with writing(out) as folder:
+            graph, places = build(model)
+            _finish(graph, places, folder)
 
     def compress(
         self,
@@ -149,35 +135,6 @@ class OpenVinoRuntime:
         if is_risky(options) and key not in self._survived:
             attempt(task, options)
             self._survived.add(key)
-
-
-def _convert(model: Path, out: Path) -> None:
-    from negawatt.adapters.runtimes.openvino_convert import build
-
-    with writing(out) as folder:
-        graph, places = build(model)
-        _finish(graph, places, folder)
-
-
-def _convert_apart(model: Path, out: Path) -> None:
-    """Convert in a child process; what it raises on purpose is raised here again."""
-    # Not multiprocessing, whose child would run the user's own script again.
-    command = [sys.executable, "-c", _CHILD, str(model), str(out)]
-    child = subprocess.run(  # a fixed program, no shell
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if child.returncode == 0:
-        return
-    last = (child.stderr.strip().splitlines() or [f"status {child.returncode}"])[-1]
-    try:
-        kind, what, fix = json.loads(last)
-    except ValueError:
-        raise RuntimeUnavailable(
-            f"OpenVINO did not survive the conversion of {model}: {last}",
-            fix="free some memory and run again, or try another version of the engine",
-        ) from None
-    raised: NegawattError = getattr(errors, kind)(what, fix=fix)
-    raise raised
 
 
 def _finish(graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
