@@ -17,6 +17,9 @@ class PowerMeter(Protocol):
 
     Only the difference of two reads means anything. Hardware that reports
     power alone is wrapped by `meters.integrate`, so callers see one shape.
+    A meter may also say how often it wants to be read (`poll_every_s`), by how
+    many joules a difference of two reads may be off because the counter moves
+    in steps (`resolution_j`), and what a reader of its figure must know (`label`).
     """
 
     @property
@@ -35,7 +38,13 @@ class MeterSource(Protocol):
     """Finds the meters of one kind on this machine (entry point `negawatt.meters`)."""
 
     def __call__(self) -> Sequence[PowerMeter]:
-        """Return every meter found; raise `MeterUnavailable` naming the fix when none."""
+        """Return every meter found.
+
+        None where this machine has nothing of the kind and nothing can be done about it.
+
+        Raises:
+            MeterUnavailable: something stands in the way; the fix removes it.
+        """
 
 
 #: "exact" computes in float32 (for the numerics gate); "fast" as the engine

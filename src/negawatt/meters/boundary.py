@@ -1,10 +1,12 @@
 """Which domains add and which contain another, so that nothing is counted twice.
 
-    wall ⊃ psys ⊃ package:N ⊃ package:N/die:M, core:N, uncore:N
-                ⊃ dram:N
-    wall ⊃ gpu:N
+    wall ⊃ system ⊃ psys ⊃ package:N ⊃ package:N/die:M, core:N, uncore:N
+                         ⊃ dram:N
+    wall ⊃ system ⊃ gpu:N
 
-`psys` is the platform rail of a laptop or server board. Whether it includes a discrete GPU is up
+`system` is the whole machine as it tells itself: a battery that discharges, a board's own input
+sensor, a management controller. What is lost before it (a charger, a shared power supply) is in
+`wall` alone. `psys` is the platform rail of a laptop or server board. Whether it includes a discrete GPU is up
 to the board; here it does not, so a GPU is never lost.
 A boundary of a kind not named here is reported on its own and never enters a sum.
 """
@@ -15,11 +17,12 @@ import re
 from collections.abc import Iterable
 
 _INSIDE = {
-    "wall": frozenset({"psys", "package", "core", "uncore", "dram", "gpu"}),
+    "wall": frozenset({"system", "psys", "package", "core", "uncore", "dram", "gpu"}),
+    "system": frozenset({"psys", "package", "core", "uncore", "dram", "gpu"}),
     "psys": frozenset({"package", "core", "uncore", "dram"}),
 }
-_SUMMED = frozenset({"wall", "psys", "package", "core", "uncore", "dram", "gpu"})
-_CPU = frozenset({"wall", "psys", "package"})
+_SUMMED = frozenset({"wall", "system", "psys", "package", "core", "uncore", "dram", "gpu"})
+_CPU = frozenset({"wall", "system", "psys", "package"})
 
 
 def kind_of(boundary: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ from negawatt.core.quantities import Joules, Watts
 
 MAX_GAP_S = 1.0  # longer silences between two samples are gaps
 POLL_S = 0.1  # how often a power gauge is read while a window is open
+_MISSED = 3.0  # samples of a slow gauge that may fail to come before there is a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,15 @@ class Integral:
             self.high + other.high,
             self.gap_s + other.gap_s,
         )
+
+    def blurred(self, step_j: float) -> Integral:
+        """The same from a counter that moves in steps of this many joules: as far off at the ends.
+
+        >>> Integral(100.0, 100.0, 100.0).blurred(3.6)
+        Integral(value=100.0, low=96.4, high=103.6, gap_s=0.0)
+        """
+        low = min(self.low, max(0.0, self.low - step_j))
+        return replace(self, low=low, high=self.high + step_j)
 
     def __sub__(self, earlier: Integral) -> Integral:
         return Integral(
@@ -101,7 +111,12 @@ def integrate(
 
 @runtime_checkable
 class PowerGauge(Protocol):
-    """Hardware that reports power alone."""
+    """Hardware that reports power alone.
+
+    One that is slow to answer, or far away, says in `poll_every_s` how often it may be asked; the
+    others are asked every tenth of a second. One whose reading needs a word of warning says it in
+    `label`.
+    """
 
     @property
     def name(self) -> str:
@@ -126,15 +141,13 @@ class Integrated:
     in between.
     """
 
-    label = "power samples, integrated"
-    poll_every_s = POLL_S
-
     def __init__(
-        self, gauge: PowerGauge, *, clock: Clock | None = None, max_gap_s: float = MAX_GAP_S
+        self, gauge: PowerGauge, *, clock: Clock | None = None, max_gap_s: float | None = None
     ) -> None:
         self._gauge = gauge
         self._clock = clock or SystemClock()
-        self._max_gap_s = max_gap_s
+        self.poll_every_s: float = getattr(gauge, "poll_every_s", POLL_S)
+        self._max_gap_s = max_gap_s or max(MAX_GAP_S, _MISSED * self.poll_every_s)
         self._lock = threading.Lock()
         self._last: tuple[float, float] | None = None  # (time [s], power [W])
         self._total = Integral()
@@ -148,6 +161,12 @@ class Integrated:
     def boundary(self) -> str:
         """The boundary of the gauge."""
         return self._gauge.boundary
+
+    @property
+    def label(self) -> str:
+        """How the energy is come by, with the gauge's own word of warning if it has one."""
+        warning: str = getattr(self._gauge, "label", "")
+        return "; ".join(part for part in ("power samples, integrated", warning) if part)
 
     def integral(self) -> Integral:
         """Sample now and return the energy since the first sample, with its interval and gaps."""

@@ -73,7 +73,17 @@ def discover(adapters: Sequence[str] | None = None) -> Inventory:
     answers = [_ask(name) for name in chosen]
     return Inventory(
         meters=tuple(meter for meters, _ in answers for meter in meters),
-        missing=tuple(missing for _, missing in answers if missing is not None),
+        missing=_told_once(missing for _, missing in answers if missing is not None),
+    )
+
+
+def _told_once(missing: Iterable[Missing]) -> tuple[Missing, ...]:
+    """Adapters that lack the same thing in one entry, their names joined."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in missing:
+        names.setdefault((one.reason, one.fix), []).append(one.adapter)
+    return tuple(
+        Missing(", ".join(adapters), reason, fix) for (reason, fix), adapters in names.items()
     )
 
 

@@ -240,7 +240,8 @@ class Window:
                 unread.append(f"{meter.name}: {getattr(failed, 'what', failed)}")
                 continue
             label: str = getattr(meter, "label", "")
-            readings.append(Reading(meter.name, meter.boundary, after - before, label))
+            energy = (after - before).blurred(getattr(meter, "resolution_j", 0.0))
+            readings.append(Reading(meter.name, meter.boundary, energy, label))
         return tuple(readings), tuple(unread)
 
 

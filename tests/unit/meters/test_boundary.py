@@ -8,8 +8,13 @@ from negawatt.meters.boundary import contains, covers_cpu, outermost
 @pytest.mark.parametrize(
     ("outer", "inner"),
     [
+        ("wall", "system"),
         ("wall", "psys"),
         ("wall", "gpu:3"),
+        ("wall:1", "package:0"),
+        ("system", "psys"),
+        ("system", "gpu:0000:03:00.0"),
+        ("gpu:0000:03:00.0", "gpu:0000:03:00.0/package"),
         ("psys", "package:0"),
         ("psys", "dram:0"),
         ("package:0", "core:0"),
@@ -30,6 +35,7 @@ def test_what_holds_what(outer: str, inner: str) -> None:
         ("package:1", "package:10"),
         ("psys", "gpu:0"),
         ("wall", "wall"),
+        ("wall:1", "wall:2"),
     ],
 )
 def test_what_stands_beside_what(one: str, other: str) -> None:
@@ -55,3 +61,4 @@ def test_memory_and_gpus_do_not_cover_the_cpu() -> None:
     assert not covers_cpu(["dram:0", "gpu:0", "core:0"])
     assert covers_cpu(["gpu:0", "package:0/die:1"])
     assert covers_cpu(["wall"])
+    assert covers_cpu(["system"])

@@ -66,3 +66,21 @@ def test_a_gauge_that_fails_makes_the_counter_fail(clock: Any) -> None:
     meter = Integrated(Gauge(), clock=clock)
     with pytest.raises(MeterUnavailable):
         meter.energy()
+
+
+def test_a_slow_gauge_is_asked_less_often_and_allowed_more_silence(clock: Any) -> None:
+    class Far(Gauge):
+        poll_every_s, label = 2.0, "as its own display tells it"
+
+    meter = Integrated(Far(100.0, 100.0, 100.0), clock=clock)
+    assert meter.poll_every_s == 2.0
+    assert meter.label == "power samples, integrated; as its own display tells it"
+    meter.energy()
+    clock.advance(5.0)
+    assert meter.integral().gap_s == 0.0
+    clock.advance(7.0)
+    assert meter.integral().gap_s == 7.0
+
+
+def test_a_counter_that_moves_in_steps_may_be_off_by_one() -> None:
+    assert Integral(2.0, 2.0, 2.0).blurred(3.6) == Integral(2.0, 0.0, 5.6)

@@ -79,3 +79,11 @@ def test_the_adapters_of_this_package_are_asked() -> None:
 
 def test_an_empty_inventory_measures_nothing() -> None:
     assert not Inventory(meters=()).measures_cpu
+
+
+def test_what_several_adapters_lack_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = MeterUnavailable("no plug is named", fix="name one")
+    install(monkeypatch, shelf=fail(none), plug=fail(none), socket=fail(KeyError("surprise")))
+    missing = [(m.adapter, m.fix) for m in discover().missing]
+    assert missing[0] == ("shelf, plug", "name one")
+    assert len(missing) == 2

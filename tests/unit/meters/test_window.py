@@ -308,3 +308,12 @@ def test_a_window_as_text_and_as_json(clock: Any) -> None:
     plain = window.result.to_json()
     assert plain["energy"]["kind"] == "modelled"
     assert plain["cpu_seconds"]["value"] == 1.0
+
+
+def test_a_counter_that_moves_in_steps_widens_its_interval_by_one(clock: Any) -> None:
+    plug = Counter("plug:kitchen", "wall")
+    plug.resolution_j = 60.0  # type: ignore[attr-defined]
+    with Window("work", instruments=instruments(clock, plug)) as window:
+        clock.advance(wall=1000.0)
+    energy = window.energies["wall"]
+    assert (energy.value, energy.low, energy.high) == (0.0, 0.0, pytest.approx(66.0))
