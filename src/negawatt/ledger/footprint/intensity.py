@@ -1,0 +1,191 @@
+"""Carbon intensities that say what they are: where, when, of what signal, counted how."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+from negawatt.core.errors import UsageError
+from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.factors import table
+from negawatt.core.quantities import GramsPerKWh
+from negawatt.ledger.footprint.operation import GRAMS_PER_KWH
+
+
+class Signal(StrEnum):
+    """Which question an intensity answers; the two answers never add."""
+
+    AVERAGE = "average"  # what a kilowatt-hour of the mix emitted
+    MARGINAL = "marginal"  # what one more kilowatt-hour made the grid emit
+
+
+class Accounting(StrEnum):
+    """Which emissions of a power station are counted."""
+
+    LIFE_CYCLE = "life cycle"  # fuel supply and construction included
+    DIRECT = "direct"  # at the chimney only
+    UNSTATED = "accounting not stated"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an intensity is, so that unlike ones are never mixed.
+
+    >>> str(Basis(Signal.AVERAGE, Accounting.DIRECT))
+    'average, direct'
+    """
+
+    signal: Signal = Signal.AVERAGE
+    accounting: Accounting = Accounting.UNSTATED
+
+    def __str__(self) -> str:
+        return f"{self.signal}, {self.accounting}"
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """The intensity of a place with its basis. `estimate` is in gCO2e/kWh."""
+
+    estimate: Estimate
+    basis: Basis
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """One row of the table of zones: a year's mean and how it spreads. [gCO2e/kWh]"""
+
+    code: str
+    name: str
+    mean: float
+    year_low: float  # least and greatest of the yearly means at hand
+    year_high: float
+    hour_low: float  # where the middle 95 % of the hours lay
+    hour_high: float
+    year: int
+    source: str
+    licence: str
+
+
+@cache
+def zones() -> Mapping[str, Zone]:
+    """Every zone with a built-in yearly factor, by its code.
+
+    >>> zones()["DE"].name, zones()["DE"].year
+    ('Germany', 2022)
+    """
+    text = (files("negawatt") / "data" / "factors" / "zones.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    numbers = ("mean", "year_low", "year_high", "hour_low", "hour_high")
+    made = {
+        row["code"]: Zone(
+            code=row["code"],
+            name=row["name"],
+            year=int(row["year"]),
+            source=row["source"],
+            licence=row["licence"],
+            **{name: float(row[name]) for name in numbers},
+        )
+        for row in rows
+    }
+    return MappingProxyType(made)
+
+
+def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
+    """The built-in yearly factor of a zone, or of a country by its code.
+
+    The interval says where the hours of the year lay, because a run of unknown
+    hour may have met any of them; for a whole year it is the range of yearly
+    means. A country that is cut into zones is the band over those at hand.
+
+    Args:
+        code: Such as "DE", "US-CAL-CISO" or "US"; case does not matter.
+        whole_year: The energy was drawn evenly over a year.
+
+    Raises:
+        UsageError: no such zone; the message names those there are.
+
+    >>> of_zone("fr").estimate.value < of_zone("PL").estimate.value
+    True
+    >>> of_zone("US").place
+    'US, one of 50 zones at hand'
+    """
+    wanted = code.strip().upper()
+    known = zones()
+    inside = [known[wanted]] if wanted in known else []
+    inside = inside or [zone for zone in known.values() if zone.code.startswith(f"{wanted}-")]
+    if not inside:
+        raise _unknown(code)
+    means = [zone.mean for zone in inside]
+    lows = [zone.year_low if whole_year else zone.hour_low for zone in inside]
+    highs = [zone.year_high if whole_year else zone.hour_high for zone in inside]
+    first, one = inside[0], len(inside) == 1
+    place = (
+        f"{first.code} ({first.name})" if one else f"{wanted}, one of {len(inside)} zones at hand"
+    )
+    which = "mean" if one else "unweighted mean over zones"
+    spread = "range of yearly means" if whole_year else "middle 95 % of its hours"
+    estimate = Estimate(
+        value=sum(means) / len(means),
+        low=min(*lows, *means),
+        high=max(*highs, *means),
+        unit=GRAMS_PER_KWH,
+        kind=Kind.ASSUMED,
+        source=f"{first.source}, {which} of {first.year}; interval: {spread}",
+        boundary=place,
+    )
+    return Intensity(estimate, Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE), place)
+
+
+def world() -> Intensity:
+    """The band for an unknown place, with its basis."""
+    basis = Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE)
+    return Intensity(world_intensity(), basis, "world, place unknown")
+
+
+def world_intensity() -> Estimate:
+    """The band for an unknown place: the world's mean, and where 95 % of grid zones lie.
+
+    >>> world_intensity().kind
+    <Kind.ASSUMED: 'assumed'>
+    """
+    return replace(table("grid")["world"].estimate(), boundary="world, place unknown")
+
+
+def stated_intensity(intensity: GramsPerKWh) -> Estimate:
+    """An intensity somebody states: taken as it is, and called assumed.
+
+    Raises:
+        UsageError: it is negative.
+    """
+    if intensity.value < 0:
+        raise UsageError(
+            f"a grid cannot emit {intensity.value:g} g per kWh",
+            fix="give its intensity in grams of CO2e per kWh, for example --intensity 150",
+        )
+    return Estimate.exact(
+        intensity.value, unit=GRAMS_PER_KWH, kind=Kind.ASSUMED, source="stated intensity"
+    )
+
+
+def stated(grams_per_kwh: float, basis: Basis | None = None) -> Intensity:
+    """An intensity somebody states, with what they say it is."""
+    estimate = stated_intensity(GramsPerKWh(grams_per_kwh))
+    return Intensity(estimate, basis or Basis(), "place not stated")
+
+
+def _unknown(code: str) -> UsageError:
+    known = zones()
+    close = get_close_matches(code.upper(), known, n=1)
+    hint = f"did you mean {close[0]} ({known[close[0]].name})? " if close else ""
+    return UsageError(
+        f"there is no built-in factor for the zone {code!r}",
+        fix=f"{hint}give --intensity G_PER_KWH, leave the place out for the world's band,"
+        f" or name one of: {', '.join(known)}",
+    )
