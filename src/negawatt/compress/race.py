@@ -58,7 +58,7 @@ def race(
     Args:
         sessions: By name; all open at once.
         workload: Prompt length, tokens written and batch.
-        rounds: Counted rounds; one uncounted round comes first.
+        rounds: Counted rounds; an uncounted prompt and a few uncounted tokens come first.
         decode_tokens: Tokens each session writes per round.
         vocabulary: Bound of the random tokens.
         clock: The machine's when None.
@@ -111,15 +111,15 @@ def race_writing(
     prompt is read again, uncounted: the context stays what the workload has.
     """
     runners = _runners(sessions, workload, vocabulary, clock)
-    turns = max(1, decode_tokens // _STRIDE)
+    turns = rounds * max(1, decode_tokens // _STRIDE)
     written = workload.generate  # as if a reply had just ended
-    for turn in range((rounds + 1) * turns):
+    for turn in range(turns + 1):
         if written >= workload.generate:
             for runner in runners.values():
                 runner.read(counted=False)
             written = 0
         for runner in runners.values():
-            runner.write(counted=turn >= turns)
+            runner.write(counted=turn > 0)
         written += _STRIDE
     tokens = workload.batch * _STRIDE
     return {name: runner.half(tokens, _STRIDE) for name, runner in runners.items()}

@@ -28,6 +28,7 @@ VERSION = 4  # of the procedure; tables of another one are measured again
 
 _WEIGHT_BYTES = 16 * 2**20  # of 8-bit weights multiplied in one run
 _CACHE_BYTES = 64 * 2**20  # rewritten before a timing, so that weights come from memory
+_HELD_BYTES = 160 * 2**20  # of weights in products at once
 _MOST_COPIES = 96
 _ROUNDS = 5  # timings per product, interleaved over formats
 _MOST_REPEATS = 8  # runs in a timing
@@ -129,16 +130,35 @@ def measure_costs(
                 table.has(shape, fmt, threads=wanted.threads, tokens=t) for t in wanted.tokens
             )
         ]
-        rows += _time_shape(runtime, shape, missing, wanted, clock)
+        for formats in _beside_each_other(shape, missing):
+            rows += _time_shape(runtime, shape, formats, wanted, clock)
         on_shape(done + 1, len(wanted.shapes))
     return table.with_rows(rows)
+
+
+def _copies(shape: Shape) -> int:
+    return max(1, min(_MOST_COPIES, math.ceil(_WEIGHT_BYTES / (shape.rows * shape.cols))))
+
+
+def _beside_each_other(shape: Shape, formats: Sequence[Format]) -> list[list[Format]]:
+    """Formats in groups whose products fit in memory together; a large head needs several."""
+    groups: list[list[Format]] = []
+    held = 0.0
+    for fmt in formats:
+        size = 2 * _copies(shape) * fmt.bytes(shape.rows, shape.cols)  # as given, and as packed
+        if not groups or held + size > _HELD_BYTES:
+            groups.append([])
+            held = 0.0
+        groups[-1].append(fmt)
+        held += size
+    return groups
 
 
 def _time_shape(
     runtime: Runtime, shape: Shape, formats: Sequence[Format], wanted: Wanted, clock: Clock
 ) -> list[CostRow]:
     options = RunOptions(threads=wanted.threads)
-    copies = max(1, min(_MOST_COPIES, math.ceil(_WEIGHT_BYTES / (shape.rows * shape.cols))))
+    copies = _copies(shape)
     kernels = {
         fmt: runtime.kernel(shape.rows, shape.cols, fmt, copies=copies, options=options)
         for fmt in formats

@@ -2,6 +2,8 @@
 
 import mmap
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from mapped_memory import resident
 
-from negawatt.adapters.runtimes.pages import release
+from negawatt.adapters.runtimes.pages import release, released_during
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
 
@@ -43,6 +45,18 @@ def test_pages_go_and_come_back_with_the_same_content(file: Path, reading: mmap.
     reading[0]
     assert 0 < resident(file) <= SIZE
     assert reading[:] == file.read_bytes()
+
+
+def test_pages_go_while_they_are_being_read(file: Path, reading: mmap.mmap) -> None:
+    with released_during(file, every=0.001):
+        assert reading[:] == file.read_bytes()
+        until = time.monotonic() + 10
+        while resident(file):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert reading[:] == file.read_bytes()
+    assert resident(file) == 0
+    assert "negawatt-pages" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_every_mapping_of_the_file_is_let_go_of_by_whatever_name(

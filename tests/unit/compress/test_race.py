@@ -87,7 +87,7 @@ def test_each_reads_the_prompt_and_writes_what_it_was_asked_for() -> None:
     _, sessions = run(0.0, Workload(20, 10, 2), (0.001, 0.01), (0.001, 0.01), rounds=3)
     prompt, token = ("prefill", (2, 20), 1), ("decode", (2, 1), 1)
     for session in sessions:
-        # One uncounted round comes first; a reply ends with the turn that reaches its 10 tokens.
+        # One uncounted turn comes first; a reply ends with the turn that reaches its 10 tokens.
         assert session.calls == [*[prompt] * 4, prompt, *[token] * 12, prompt, *[token] * 4]
 
 

@@ -39,7 +39,7 @@ from negawatt.energy.units import units
 from negawatt.models.corpus import Corpus
 from negawatt.models.source import ModelSource
 
-_VERSION = 5  # of the steps; results of another one are not reused
+_VERSION = 6  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token: above 16-bit rounding, far below any wrong kernel
 _BASE = "16 bit"
 
@@ -180,6 +180,7 @@ class OptimizeJob:
         )
         name = f"{tools.runtime.name} {tools.runtime.version}"
         path = costs.kept_at(tools.cache, machine=tools.machine_id, runtime=name)
+        self.load(tools.runtime)
         return tools.workshop.call(stages.measure_table, tools, wanted, path), wanted
 
     def _formats(self, table: CostTable, wanted: Wanted) -> tuple[Format, ...]:
@@ -262,10 +263,13 @@ class OptimizeJob:
         if joint := model.joint(track.int8):
             entries.append((f"{INT8}, joined", "uniform", track.int8, joint))
         entries.append((_BASE, "base", {layer.name: Format(16) for layer in layers}, ()))
-        trials, self.journal = self.tools.workshop.call(
-            stages.try_uniform, self.tools, track, self.journal, entries, self.reference_folder
+        tools, shop = self.tools, self.tools.workshop
+        yardstick, self.journal = shop.call(
+            stages.try_int8, tools, track, self.journal, self.reference_folder
         )
-        return trials
+        self.load(tools.runtime)
+        trials, self.journal = shop.call(stages.try_uniform, tools, track, self.journal, entries)
+        return [yardstick, *trials]
 
     def _energy_model(self, table: CostTable, uniform: list[Trial]) -> EnergyModel:
         """The table, calibrated on the whole models that have been run."""

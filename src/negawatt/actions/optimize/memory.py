@@ -14,7 +14,7 @@ import psutil
 #: Bound on what the model adds to the libraries' own memory, as a multiple of its bf16 weights.
 BOUND = 2.5
 
-_LARGE = 2**20  # bytes
+_LARGE = 4 * 2**20  # bytes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 
 

@@ -43,7 +43,7 @@ class Effort:
     window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
     selection_tokens: int = 4_096
-    test_tokens: int = 5_120
+    test_tokens: int = 4_096
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
     sensitivity_samples: int = 40
@@ -52,7 +52,7 @@ class Effort:
     budget_shares: tuple[float, ...] = (0.8, 0.6, 0.35)
     refinements: int = 2  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
-    rounds: int = 5  # of paired timing per variant
+    rounds: int = 4  # of paired timing per variant
     decode_tokens: int = 32  # written per round
 
 

@@ -20,7 +20,7 @@ from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import frozen, next_budget, pieces
-from negawatt.actions.optimize.trials import INT8, Rival, Track, Trial
+from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.calibrate import fill_bank
 from negawatt.compress.formats import rounding_error
@@ -190,14 +190,14 @@ def fewest_seconds(tools: Tools, track: Track) -> int:
         track.opened(place, "read", 1) as one,
         track.opened(place, "read", tools.cores) as several,
     ):
-        for name, half in track.race_reading({"1": one, "all": several}, rounds=3).items():
+        for name, half in track.race_reading({"1": one, "all": several}, rounds=2).items():
             threads = 1 if name == "1" else tools.cores
             spent[threads] += workload.prompt * float(np.median(half.cpu))
     with (
         track.opened(place, "write", 1) as one,
         track.opened(place, "write", tools.cores) as several,
     ):
-        for name, half in track.race_writing({"1": one, "all": several}, rounds=3).items():
+        for name, half in track.race_writing({"1": one, "all": several}, rounds=1).items():
             threads = 1 if name == "1" else tools.cores
             spent[threads] += workload.generate * float(np.median(half.cpu))
     return min(spent, key=lambda threads: (spent[threads], threads))
@@ -207,16 +207,21 @@ def fewest_seconds(tools: Tools, track: Track) -> int:
 Entry = tuple[str, Role, Mapping[str, Format], Joint]
 
 
+def try_int8(tools: Tools, track: Track, journal: Journal, base: Path) -> tuple[Trial, Journal]:
+    """Run the yardstick, against the reference engine."""
+    tools.progress("uniform", 0.0)
+    return journal.step(f"trial {INT8}", Trial, partial(track.run_int8, base)), journal
+
+
 def try_uniform(
-    tools: Tools, track: Track, journal: Journal, entries: Sequence[Entry], base: Path
+    tools: Tools, track: Track, journal: Journal, entries: Sequence[Entry]
 ) -> tuple[list[Trial], Journal]:
-    """Run what everybody has; uniform int8 first, against the reference engine."""
-    trials = [journal.step(f"trial {INT8}", Trial, partial(track.run_int8, base))]
-    with Rival(track) as rival:
-        for i, (name, role, plan, together) in enumerate(entries):
-            tools.progress("uniform", (i + 1) / (len(entries) + 1))
-            attempt = partial(track.run, name, role, plan, together, rival=rival)
-            trials.append(journal.step(f"trial {name}", Trial, attempt))
+    """Run what everybody has."""
+    trials = []
+    for i, (name, role, plan, together) in enumerate(entries):
+        tools.progress("uniform", (i + 1) / (len(entries) + 1))
+        attempt = partial(track.run, name, role, plan, together)
+        trials.append(journal.step(f"trial {name}", Trial, attempt))
     tools.progress("uniform", 1.0)
     return trials, journal
 
@@ -308,21 +313,20 @@ def verify(
         seen.add(frozen(plan))
         name = f"searched {number + 1}"
         together = model.joint(plan)
-        look = partial(track.run, name, "searched", plan, together, rival=rival)
+        look = partial(track.run, name, "searched", plan, together)
         # by its plan: another loss budget closes in on other plans under the same numbers
         label = fingerprint(frozen(plan), together)[:8]
         trial = journal.step(f"trial {name} {label}", Trial, look)
         trials.append(trial)
         known.append((choice, trial.selection.loss.value))
 
-    with Rival(track) as rival:
-        for number, choice in enumerate(choices):
-            attempt(number, choice)
-        for number in range(len(choices), total):
-            closer = next_budget(known, max_loss, priced.bounds())
-            if closer is None:
-                break
-            attempt(number, search.assign_at(*closer))
+    for number, choice in enumerate(choices):
+        attempt(number, choice)
+    for number in range(len(choices), total):
+        closer = next_budget(known, max_loss, priced.bounds())
+        if closer is None:
+            break
+        attempt(number, search.assign_at(*closer))
     tools.progress("verify", 1.0)
     return trials, journal
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Effort, Tools, fingerprint
@@ -20,7 +19,6 @@ from negawatt.energy.model import Joint
 from negawatt.models.quality import Reference, score
 
 INT8 = "uniform int8"
-_TOGETHER = 1.4  # times the bytes of uniform int8: beside larger variants it is not kept open
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +84,17 @@ class Track:
         with self.opened(place, "read", self.tools.cores) as session:
             return score(session, self.selection), score(session, self.test)
 
-    def run(
-        self,
-        name: str,
-        role: Role,
-        plan: Mapping[str, Format],
-        joint: Joint = (),
-        *,
-        rival: Rival,
-    ) -> Trial:
+    def run(self, name: str, role: Role, plan: Mapping[str, Format], joint: Joint = ()) -> Trial:
         """Score a variant on both texts, then let it take turns with uniform int8."""
-        place = self.build(name, plan, joint)
-        rival.make_room(place)
+        place, int8 = self.build(name, plan, joint), self.build(INT8, self.int8)
         selection, test = self.graded(place)
-        with self.opened(place, "read") as session:
-            size = session.memory_bytes
-            read = self.race_reading({"own": session, "rival": rival.reading()})
-        rival.make_room(place)
-        with self.opened(place, "write") as session:
-            written = self.race_writing({"own": session, "rival": rival.writing()})
-        own, other = (laps(read[who], written[who]) for who in ("own", "rival"))
-        return Trial(name, role, plan, selection, test, own, other, size, joint)
+        with self.opened(place, "read") as own, self.opened(int8, "read") as rival:
+            size = own.memory_bytes
+            read = self.race_reading({"own": own, "rival": rival})
+        with self.opened(place, "write") as own, self.opened(int8, "write") as rival:
+            written = self.race_writing({"own": own, "rival": rival})
+        mine, other = (laps(read[who], written[who]) for who in ("own", "rival"))
+        return Trial(name, role, plan, selection, test, mine, other, size, joint)
 
     def run_int8(self, reference: Path) -> Trial:
         """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
@@ -147,51 +135,3 @@ class Track:
             vocabulary=self.vocabulary,
             clock=self.tools.clock,
         )
-
-
-class Rival:
-    """Uniform int8, kept open between the races of one stage. Use it in a `with` block."""
-
-    def __init__(self, track: Track) -> None:
-        self._track = track
-        self._open: dict[Steps, Session] = {}
-
-    def reading(self) -> Session:
-        """The session that reads prompts."""
-        return self._session("read")
-
-    def writing(self) -> Session:
-        """The session that writes."""
-        return self._session("write")
-
-    def make_room(self, place: Path) -> None:
-        """Close everything before a variant much larger than int8 is opened."""
-        if _size(place) > _TOGETHER * _size(self._place()):
-            self.close()
-
-    def close(self) -> None:
-        """Close both sessions."""
-        for session in self._open.values():
-            session.close()
-        self._open.clear()
-        memory.release()
-
-    def _place(self) -> Path:
-        return self._track.build(INT8, self._track.int8)
-
-    def _session(self, steps: Steps) -> Session:
-        if steps not in self._open:
-            options = RunOptions(threads=self._track.threads, steps=steps)
-            self._open[steps] = self._track.tools.runtime.open(self._place(), options)
-        return self._open[steps]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def _size(place: Path) -> int:
-    """Bytes of an artifact."""
-    return sum(file.stat().st_size for file in place.iterdir() if file.is_file())

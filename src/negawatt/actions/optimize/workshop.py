@@ -242,7 +242,9 @@ def serve() -> None:
     """Do tasks from standard input until it ends."""
     _die_with_parent()
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    # What libraries print is no answer, and nothing for the user's eyes either.
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
     questions = sys.stdin.buffer
 
     def tell(stage: str, share: float) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.pages import release
+from negawatt.adapters.runtimes.pages import released_during
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.protocols import RunOptions
 
@@ -57,7 +58,9 @@ class CompiledGraph:
             graph = core.read_model(path)
             if batch:
                 graph.reshape(_one_position(batch))
-            self._model = core.compile_model(graph, "CPU", config(options))
+            # Fixed sizes let the engine pack the weights at once, free ones when it first runs.
+            with released_during(path.with_suffix(".bin")) if batch else nullcontext():
+                self._model = core.compile_model(graph, "CPU", config(options))
             self._request = self._model.create_infer_request()
         except RuntimeError as error:
             raise RuntimeUnavailable(
@@ -85,22 +88,18 @@ class CompiledGraph:
         # Room of the caller's own: the engine writes into it and nothing is copied.
         logits = np.empty((batch, keep, self._vocabulary), dtype=np.float32)
         self._request.set_output_tensor(ov.Tensor(logits, shared_memory=True))
-        self._request.infer(
-            {
-                "tokens": tokens,
-                "mask": np.ones((batch, after), dtype=np.int64),
-                "positions": np.tile(np.arange(seen, after, dtype=np.int64), (batch, 1)),
-                "keep": np.arange(new - keep, new, dtype=np.int64),
-                "beam_idx": np.arange(batch, dtype=np.int32),
-            },
-            share_inputs=True,
-            share_outputs=True,
-        )
-        if not self._ran:
-            # The weights are packed by now. What is still read from the file, such as
-            # rows of the embedding, comes back page by page.
-            release(self._weights)
-            self._ran = True
+        given = {
+            "tokens": tokens,
+            "mask": np.ones((batch, after), dtype=np.int64),
+            "positions": np.tile(np.arange(seen, after, dtype=np.int64), (batch, 1)),
+            "keep": np.arange(new - keep, new, dtype=np.int64),
+            "beam_idx": np.arange(batch, dtype=np.int32),
+        }
+        # Afterwards the weights are packed. What is still read from the file, such as
+        # rows of the embedding, comes back page by page.
+        with nullcontext() if self._ran else released_during(self._weights):
+            self._request.infer(given, share_inputs=True, share_outputs=True)
+        self._ran = True
         return logits
 
     def reset(self) -> None:

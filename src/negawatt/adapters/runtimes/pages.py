@@ -6,7 +6,9 @@ import ctypes
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _MAPS = Path("/proc/self/maps")
@@ -39,6 +41,32 @@ def release(file: Path, maps: Path = _MAPS) -> int:
         for start, end in _read_only(file, maps)
         if advise(start, end - start, mmap.MADV_DONTNEED) == 0  # refused for locked pages
     )
+
+
+@contextmanager
+def released_during(file: Path, every: float = 0.05) -> Iterator[None]:
+    """Let go of a file's pages again and again while a block reads it once from end to end.
+
+    The block then never holds more of the file than it reads between two turns.
+
+    Args:
+        file: What is mapped.
+        every: Time between two turns. [s]
+    """
+    done = threading.Event()
+
+    def keep_releasing() -> None:
+        while not done.wait(every):
+            release(file)
+
+    helper = threading.Thread(target=keep_releasing, name="negawatt-pages", daemon=True)
+    helper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        helper.join()
+        release(file)
 
 
 def _read_only(file: Path, maps: Path) -> Iterator[tuple[int, int]]:
