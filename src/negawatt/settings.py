@@ -81,6 +81,12 @@ def _switch(text: str, _: Path) -> bool:
     return known[text.lower()]
 
 
+def _addresses(text: str, _: Path) -> str:
+    if not all(re.match(r"[a-z][a-z0-9+.-]*://", one) for one in text.split()):
+        raise ValueError("ADAPTER://HOST, for example shelly://192.0.2.7; several with spaces")
+    return " ".join(text.split())
+
+
 def _spec(read: Reader, description: str, *environment: str, default: str = "") -> dict[str, Spec]:
     return {"spec": Spec(read, description, environment, default)}
 
@@ -180,6 +186,19 @@ class Hub:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """Power meters that stand outside this machine."""
+
+    outside: str | None = field(
+        metadata=_spec(
+            _addresses,
+            "Addresses of outside meters, such as shelly://HOST. When unset, none is contacted.",
+            "NEGAWATT_OUTSIDE_METERS",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Build it with `load`.
 
@@ -191,6 +210,7 @@ class Settings:
     run: Run
     carbon: Carbon
     hub: Hub
+    meters: Meters
     origins: Mapping[str, str]
     ignored: tuple[str, ...] = ()  # NEGAWATT_ variables that name no setting
 
@@ -204,8 +224,8 @@ class Row(NamedTuple):
     description: str
 
 
-_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub]] = MappingProxyType(
-    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub}
+_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub | Meters]] = MappingProxyType(
+    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub, "meters": Meters}
 )
 
 
@@ -274,9 +294,24 @@ def rows(settings: Settings) -> tuple[Row, ...]:
     ('run.workload', '512:64:8', 'environment NEGAWATT_WORKLOAD')
     """
     return tuple(
-        Row(name, _text(_value(settings, name)), settings.origins[name], spec.description)
+        Row(name, _shown(_value(settings, name)), settings.origins[name], spec.description)
         for name, spec in specs().items()
     )
+
+
+def name_meters(settings: Settings) -> None:
+    """Put the addresses of outside meters where their adapters look: in the environment.
+
+    Call it before the meters of this machine are looked for.
+    """
+    for variable in specs()["meters.outside"].environment:
+        if settings.meters.outside is not None:
+            os.environ[variable] = settings.meters.outside
+
+
+def _shown(value: object) -> str:
+    """A value as text, without the password of an address."""
+    return re.sub(r"(//[^\s/@:]*):[^\s/@]*@", r"\1:…@", _text(value))
 
 
 def _value(settings: Settings, name: str) -> object:
@@ -336,7 +371,8 @@ def _take(name: str, spec: Spec, found: _Found) -> Any:
         return spec.read(text, found.base)
     except ValueError as error:
         raise UsageError(
-            f"{name} is {text!r} ({found.origin}), which cannot be taken", fix=f"give {error}"
+            f"{name} is {_shown(text)!r} ({found.origin}), which cannot be taken",
+            fix=f"give {error}",
         ) from error
 
 

@@ -88,6 +88,7 @@ def tools(settings: Settings, progress: Progress, *, small: bool = True) -> Tool
     from negawatt.actions.optimize.workshop import Apart, Here
 
     told = machine()
+    configuration.name_meters(settings)
     return Tools(
         runtime=runtime(settings.run.runtime),
         reference=runtime("torch"),

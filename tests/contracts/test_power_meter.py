@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from meter_rigs import POWER_W, STEP_S, HandClock, HwmonCounterRig, HwmonGaugeRig, Rig
+from loopback import FirstShelly, LaterShelly, Redfish, Tasmota
+from meter_rigs import POWER_W, STEP_S, HandClock, HwmonCounterRig, HwmonGaugeRig, PlugRig, Rig
 
-from negawatt.adapters.meters import nvml, rapl
+from negawatt.adapters.meters import nvml, rapl, redfish, shelly, tasmota
 from negawatt.adapters.meters.replay import ReplayMeter
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.protocols import PowerMeter
@@ -120,19 +121,35 @@ class ReplayRig(Rig):
 #: What a boundary may be of: kinds that add, and rails, which are shown on their own.
 KINDS = {"wall", "system", "psys", "package", "core", "uncore", "dram", "gpu", "rail"}
 
-RIGS: dict[str, Callable[[Path], Rig]] = {
-    "rapl": RaplRig,
-    "nvml counter": lambda folder: NvmlRig(counts=True),
-    "nvml gauge": lambda folder: NvmlRig(counts=False),
-    "replay": lambda folder: ReplayRig(),
-    "hwmon counter": HwmonCounterRig,
-    "hwmon gauge": HwmonGaugeRig,
+BMC = "{adapter}+http://monitor:s3cret@{place}"
+COUNT = "{adapter}://{place}?read=energy"
+Patch = pytest.MonkeyPatch
+
+RIGS: dict[str, Callable[[Path, Patch], Rig]] = {
+    "rapl": lambda folder, patch: RaplRig(folder),
+    "nvml counter": lambda folder, patch: NvmlRig(counts=True),
+    "nvml gauge": lambda folder, patch: NvmlRig(counts=False),
+    "replay": lambda folder, patch: ReplayRig(),
+    "hwmon counter": lambda folder, patch: HwmonCounterRig(folder),
+    "hwmon gauge": lambda folder, patch: HwmonGaugeRig(folder),
+    "shelly 1": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch),
+    "shelly 1 count": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch, address=COUNT),
+    "shelly 2": lambda folder, patch: PlugRig(shelly, LaterShelly(), patch),
+    "shelly 2 count": lambda folder, patch: PlugRig(shelly, LaterShelly(), patch, address=COUNT),
+    "tasmota": lambda folder, patch: PlugRig(tasmota, Tasmota(), patch),
+    "tasmota count": lambda folder, patch: PlugRig(tasmota, Tasmota(), patch, address=COUNT),
+    "redfish power": lambda folder, patch: PlugRig(redfish, Redfish(), patch, address=BMC),
+    "redfish energy": lambda folder, patch: PlugRig(
+        redfish, Redfish(modern=True), patch, address=BMC + "?read=energy"
+    ),
 }
 
 
 @pytest.fixture(params=RIGS)
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
-    rig = RIGS[request.param](tmp_path)
+def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
+    rig = RIGS[request.param](tmp_path, monkeypatch)
     yield rig
     rig.close()
 

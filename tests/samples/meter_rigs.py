@@ -6,6 +6,10 @@ Energy can be made to flow through a rig, and it can be broken.
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+from loopback import Device
 
 from negawatt.adapters.meters import hwmon
 from negawatt.core.protocols import PowerMeter
@@ -93,3 +97,34 @@ class HwmonGaugeRig(Rig):
 
     def break_it(self) -> None:
         self.current.unlink()
+
+
+class PlugRig(Rig):
+    """A plug on the network, asked for its power or for its count."""
+
+    def __init__(
+        self,
+        adapter: ModuleType,
+        device: Device,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        address: str = "{adapter}://{place}",
+    ) -> None:
+        self.clock, self.device = HandClock(), device
+        device.watts = POWER_W
+        name = adapter.__name__.rpartition(".")[2]
+        place = address.format(adapter=name, place=device.place)
+        monkeypatch.setenv("NEGAWATT_OUTSIDE_METERS", place)
+        (found,) = adapter.discover()
+        self.meter = found if hasattr(found, "energy") else self.integrated(found)
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        self.device.flow(STEP_S)
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.device.broken = True
+
+    def close(self) -> None:
+        self.device.close()

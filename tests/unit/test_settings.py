@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ GOOD = {
     "run.workload": ("512:64:8", Workload(512, 64, 8)),
     "carbon.intensity": ("24.5", GramsPerKWh(24.5)),
     "hub.offline": ("yes", True),
+    "meters.outside": ("shelly://a  tasmota://b/1", "shelly://a tasmota://b/1"),
 }
 BAD = {
     "run.runtime": "abacus",
@@ -34,6 +36,7 @@ BAD = {
     "run.workload": "chatty",
     "carbon.intensity": "-3",
     "hub.offline": "perhaps",
+    "meters.outside": "192.0.2.7",
 }
 
 
@@ -220,3 +223,13 @@ def test_the_command_prints_one_json_object(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(printed["settings"]) == set(settings.specs())
     assert printed["settings"]["run.seed"]["value"] == "11"
     assert printed["settings"]["run.threads"]["value"] is None
+
+
+def test_the_password_of_a_meter_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "shelly://plug.example redfish://monitor:s3cret@bmc.example/Chassis/1"
+    tree = settings.load(environ={"NEGAWATT_OUTSIDE_METERS": address})
+    (shown,) = [row.value for row in settings.rows(tree) if row.name == "meters.outside"]
+    assert shown == "shelly://plug.example redfish://monitor:…@bmc.example/Chassis/1"
+    monkeypatch.setenv("NEGAWATT_OUTSIDE_METERS", "")
+    settings.name_meters(tree)
+    assert os.environ["NEGAWATT_OUTSIDE_METERS"] == address  # the adapter needs it whole

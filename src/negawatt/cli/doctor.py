@@ -31,8 +31,10 @@ def command(*, as_json: bool) -> None:
     Example:
       negawatt doctor
     """
+    from negawatt import settings
     from negawatt.meters import checkup
 
+    settings.name_meters(settings.load())
     found = checkup.examine()
     if as_json:
         from negawatt.core.codec import encode

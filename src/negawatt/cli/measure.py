@@ -62,8 +62,10 @@ def command(
       negawatt measure -- python train.py --epochs 3
       negawatt measure --intensity 56 --json -- make -j2
     """
+    from negawatt import settings
     from negawatt.meters import command as runner
 
+    settings.name_meters(settings.load())
     # whatever can go wrong on our side goes wrong before CMD has run for an hour
     grid = _grid(intensity)
     with _book(ledger) as book:

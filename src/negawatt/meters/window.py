@@ -239,6 +239,9 @@ class Window:
                 failed = before if isinstance(before, MeterUnavailable) else after
                 unread.append(f"{meter.name}: {getattr(failed, 'what', failed)}")
                 continue
+            if after.value < before.value:  # it began anew, and a window inside was told
+                unread.append(f"{meter.name}: it was reset while the window was open")
+                continue
             label: str = getattr(meter, "label", "")
             energy = (after - before).blurred(getattr(meter, "resolution_j", 0.0))
             readings.append(Reading(meter.name, meter.boundary, energy, label))

@@ -317,3 +317,12 @@ def test_a_counter_that_moves_in_steps_widens_its_interval_by_one(clock: Any) ->
         clock.advance(wall=1000.0)
     energy = window.energies["wall"]
     assert (energy.value, energy.low, energy.high) == (0.0, 0.0, pytest.approx(66.0))
+
+
+def test_a_counter_that_began_anew_in_an_inner_window_is_unknown_in_the_outer(clock: Any) -> None:
+    plug = Counter("plug:kitchen", "wall", joules=9000.0)
+    with Window("work", instruments=instruments(clock, plug)) as window:
+        clock.advance(wall=10.0)
+        plug.joules = 30.0
+    assert window.energies == {}
+    assert window.result.unread == ("plug:kitchen: it was reset while the window was open",)

@@ -1,8 +1,7 @@
 """Power and energy sensors of boards, through Linux hwmon.
 
-Counters are files of microjoules, gauges files of microwatts; an INA3221 (Jetson) tells
-millivolts and milliamperes of each rail. What a sensor includes is in its driver's name and in
-its label, and only those that are listed here are taken for more than a rail.
+Counters are files of microjoules, gauges of microwatts; an INA3221 (Jetson) tells millivolts and
+milliamperes. Only sensors whose driver and label are known here are taken for more than a rail.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from negawatt.core.quantities import Joules, Watts
 ROOT = Path("/sys/class/hwmon")
 
 _RAIL = "rail"  # a boundary that never enters a sum: nobody knows what else holds it
-_NO_LIMIT = Watts(2000.0)  # for a sensor that states no limit: more than one board takes
+_NO_LIMIT = Watts(2000.0)  # where none is stated: more than one board takes
 
 #: Driver, label and boundary; `{n}` is the number in the label, `{pci}` the device's address.
 #: RAPL and the perf events of it use the same `package:N`, so that one is counted.
@@ -44,10 +43,6 @@ _KNOWN = (
 ReadText = Callable[[Path], str]
 
 
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
 @dataclass(frozen=True, slots=True)
 class _Sensor:
     """One channel of one chip: the files whose product is its reading."""
@@ -55,13 +50,12 @@ class _Sensor:
     name: str
     boundary: str
     files: tuple[Path, ...]
-    scale: float  # from the product of the files to J or W
     counts: bool
     limit: Watts = _NO_LIMIT
 
     def value(self, read: ReadText) -> float:
-        """The reading, in J or W."""
-        product = self.scale
+        """The reading. [J] or [W]"""
+        product = 1e-6  # µJ, µW, or mV times mA
         for path in self.files:
             try:
                 product *= number(read(path).strip(), str(path))
@@ -78,7 +72,7 @@ class _Sensor:
 class HwmonCounter:
     """A sensor that counts energy."""
 
-    def __init__(self, sensor: _Sensor, read: ReadText = _read_text) -> None:
+    def __init__(self, sensor: _Sensor, read: ReadText = Path.read_text) -> None:
         self._sensor, self._read = sensor, read
         self.name, self.boundary = sensor.name, sensor.boundary
         self._rising = Rising(sensor.name, cause="its driver was loaded anew")
@@ -95,7 +89,7 @@ class HwmonCounter:
 class HwmonGauge:
     """A sensor that tells power."""
 
-    def __init__(self, sensor: _Sensor, read: ReadText = _read_text) -> None:
+    def __init__(self, sensor: _Sensor, read: ReadText = Path.read_text) -> None:
         self._sensor, self._read = sensor, read
         self.name, self.boundary, self.limit = sensor.name, sensor.boundary, sensor.limit
 
@@ -105,8 +99,8 @@ class HwmonGauge:
         Raises:
             MeterUnavailable: a file cannot be read, or the power is negative.
         """
-        whole = self.boundary == "system"
-        return watts(self._sensor.value(self._read), self.name, whole=whole)
+        value = self._sensor.value(self._read)
+        return watts(value, self.name, whole=self.boundary == "system")
 
 
 def _permission(path: Path) -> MeterUnavailable:
@@ -114,9 +108,8 @@ def _permission(path: Path) -> MeterUnavailable:
         f"{path} is there, but this user may not read it",
         fix=f"until the next boot: sudo chmod a+r {path}\n"
         '  for good: write SUBSYSTEM=="hwmon", ACTION=="add", RUN+="/bin/sh -c '
-        "'chgrp -f power /sys%p/*_input /sys%p/*_average; chmod -f g+r /sys%p/*_input "
-        "/sys%p/*_average'\"\n"
-        "  to /etc/udev/rules.d/70-hwmon-power.rules, join the group power, and restart",
+        "'chgrp -f power /sys%p/*_input; chmod -f g+r /sys%p/*_input'\"\n"
+        "  to /etc/udev/rules.d/70-hwmon.rules, join the group power, and restart",
     )
 
 
@@ -137,43 +130,49 @@ def _limit(folder: Path, channel: str) -> Watts:
 
 def _boundary(chip: str, label: str, folder: Path) -> str:
     """What a sensor includes; a rail when it is not known to be more."""
-    on_the_processor = chip == "amdgpu" and not (folder / "power1_cap").exists()
+    in_processor = chip == "amdgpu" and not (folder / "power1_cap").exists()
     for driver, labels, boundary in _KNOWN:
         found = re.fullmatch(labels, label)
-        if found and re.fullmatch(driver, chip) and not on_the_processor:
+        if found and re.fullmatch(driver, chip) and not in_processor:
             address = (folder / "device").resolve().name
             return boundary.format(**found.groupdict(), pci=address)
     return f"{_RAIL}:{chip}/{label}" if label else f"{_RAIL}:{chip}"
 
 
+def _sensor(chip: str, place: Path, channel: str, files: tuple[Path, ...]) -> _Sensor:
+    """One channel of the chip whose files lie in `place`."""
+    folder = place if place.name != "device" else place.parent
+    label = _text(place / f"{channel}_label") or _text(place / f"{channel}_oem_info")
+    return _Sensor(
+        name=f"hwmon:{folder.name}/{label or channel}".replace(" ", "-"),
+        boundary=_boundary(chip, label, folder),
+        files=files,
+        counts=channel.startswith("energy"),
+        limit=_limit(place, channel),
+    )
+
+
 def _channels(folder: Path, chip: str) -> Iterator[_Sensor]:
     """Every channel of a chip, energy before power before volts and amperes."""
-
-    def sensor(channel: str, files: tuple[Path, ...], scale: float, *, counts: bool) -> _Sensor:
-        label = _text(files[0].parent / f"{channel}_label") or _text(
-            files[0].parent / f"{channel}_oem_info"
-        )
-        name = f"hwmon:{folder.name}/{label or channel}".replace(" ", "-")
-        boundary = _boundary(chip, label, folder)
-        return _Sensor(name, boundary, files, scale, counts, _limit(files[0].parent, channel))
-
     for place in (folder, folder / "device"):  # older kernels list a chip's files on its device
         for file in sorted(place.glob("energy*_input")):
-            yield sensor(file.name.removesuffix("_input"), (file,), 1e-6, counts=True)
+            yield _sensor(chip, place, file.name.removesuffix("_input"), (file,))
         averages = {file.name.partition("_")[0]: file for file in place.glob("power*_average")}
         inputs = {file.name.partition("_")[0]: file for file in place.glob("power*_input")}
         for channel, file in sorted((inputs | averages).items()):
-            yield sensor(channel, (file,), 1e-6, counts=False)
+            yield _sensor(chip, place, channel, (file,))
         if chip.startswith("ina3221"):
             for file in sorted(place.glob("in*_input")):
                 current = place / f"curr{file.name[2:]}"
                 if current.exists():  # in4 and up are the shunts' own voltages
                     channel = file.name.removesuffix("_input")
-                    yield sensor(channel, (file, current), 1e-6, counts=False)
+                    yield _sensor(chip, place, channel, (file, current))
 
 
-def discover(root: Path = ROOT, *, read: ReadText = _read_text) -> list[HwmonCounter | HwmonGauge]:
-    """The sensors that say what a package, a GPU or the whole machine draws; rails when none does.
+def discover(
+    root: Path = ROOT, *, read: ReadText = Path.read_text
+) -> list[HwmonCounter | HwmonGauge]:
+    """The sensors of packages, GPUs and the whole machine; rails where there is none of these.
 
     Raises:
         MeterUnavailable: there is one, and this user may not read it.
