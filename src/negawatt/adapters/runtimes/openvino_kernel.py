@@ -19,8 +19,8 @@ class OpenVinoKernel:
     is added, folded or shared: a run is the products and one call of the engine.
 
     Sizes are fixed, as in the graph that writes tokens. The graph that reads
-    prompts leaves them free, which at 128 rows moves a product by one or two
-    percent. A change of `rows_in` compiles anew and drops what was compiled before.
+    prompts leaves them free, which costs a product of 128 rows up to three percent
+    more. A change of `rows_in` compiles anew and drops what was compiled before.
 
     Args:
         core: The engine.

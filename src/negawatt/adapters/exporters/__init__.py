@@ -1,0 +1,1 @@
+"""Monitoring systems that windows are exported to: one a file."""

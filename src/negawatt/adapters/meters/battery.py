@@ -1,0 +1,147 @@
+"""The battery of a laptop: while it discharges, everything that the laptop draws.
+
+Linux tells the power that flows out, or current and voltage, or only the energy that is left. The
+last moves in steps, of a hundredth of a watt-hour as a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from negawatt.adapters.meters.checked import Rising, number, watts
+from negawatt.core.errors import MeterUnavailable
+from negawatt.core.quantities import Joules, Watts
+
+ROOT = Path("/sys/class/power_supply")
+
+_J_PER_UWH = 3.6e-3
+_STEP_J = 36.0  # a hundredth of a watt-hour
+_LIMIT = Watts(240.0)  # the most that USB-C can carry: more than a battery gives for long
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MeterUnavailable(
+            f"{path} cannot be read ({error})", fix="see what `upower -d` says about the battery"
+        ) from error
+
+
+def _value(folder: Path, file: str) -> float:
+    return number(_text(folder / file), f"{folder.name}/{file}")
+
+
+def _left_uwh(folder: Path) -> float:
+    """Energy left in one battery. [µWh]"""
+    if (folder / "energy_now").exists():
+        return _value(folder, "energy_now")
+    charge, volts = _value(folder, "charge_now"), _value(folder, "voltage_now") * 1e-6
+    return charge * volts  # µAh times V; the voltage falls while it discharges, by a tenth in all
+
+
+def _flow_w(folder: Path) -> float:
+    """Power through one battery; some drivers give it a sign. [W]"""
+    if (folder / "power_now").exists():
+        return abs(_value(folder, "power_now")) * 1e-6
+    return abs(_value(folder, "current_now")) * 1e-6 * _value(folder, "voltage_now") * 1e-6
+
+
+class _Batteries:
+    """All batteries of one laptop, which take turns."""
+
+    boundary = "system"
+
+    def __init__(self, root: Path, folders: Sequence[Path]) -> None:
+        self._root, self._folders = root, folders
+        self.name = f"battery:{'+'.join(folder.name for folder in folders)}"
+
+    def _discharging(self) -> list[Path]:
+        """Those that are drawn from.
+
+        Raises:
+            MeterUnavailable: none is, or something else feeds the laptop too.
+        """
+        states = {folder: _text(folder / "status") for folder in self._folders}
+        plugged = [
+            supply.name
+            for supply in sorted(self._root.iterdir())
+            if (supply / "online").exists() and _text(supply / "online") != "0"
+        ]
+        drawn = [folder for folder, state in states.items() if state == "Discharging"]
+        if plugged or not drawn or "Charging" in states.values():
+            why = f"{plugged[0]} feeds it" if plugged else ", ".join(states.values()).lower()
+            raise MeterUnavailable(
+                f"{self.name} does not tell what the laptop draws: {why}",
+                fix="unplug the machine while you measure",
+            )
+        return drawn
+
+
+class BatteryGauge(_Batteries):
+    """The power that flows out of the batteries."""
+
+    limit = _LIMIT
+    poll_every_s = 1.0  # the controller of a battery looks at it about as often
+
+    def power(self) -> Watts:
+        """Power out of the batteries now.
+
+        Raises:
+            MeterUnavailable: the laptop is plugged in, or a battery does not tell.
+        """
+        return watts(sum(map(_flow_w, self._discharging())), self.name, whole=True)
+
+
+class BatteryCounter(_Batteries):
+    """What has left the batteries, where they do not tell their power."""
+
+    resolution_j = _STEP_J
+    poll_every_s = 5.0  # so that a charger between two reads is seen
+
+    def __init__(self, root: Path, folders: Sequence[Path]) -> None:
+        super().__init__(root, folders)
+        self._full_j: float | None = None
+        self._rising = Rising(self.name, cause="it was charged in between")
+
+    def energy(self) -> Joules:
+        """Energy that left the batteries since the first read.
+
+        Raises:
+            MeterUnavailable: the laptop is plugged in, or was charged in between.
+        """
+        self._discharging()
+        left_j = sum(_left_uwh(folder) for folder in self._folders) * _J_PER_UWH
+        if self._full_j is None:
+            self._full_j = left_j
+        if left_j > self._full_j:
+            self._full_j = None  # the next read begins anew
+        return self._rising.take((self._full_j or -1.0) - left_j)
+
+
+def discover(root: Path = ROOT) -> list[BatteryGauge | BatteryCounter]:
+    """The batteries of this machine, as one meter; none where there is none.
+
+    Raises:
+        MeterUnavailable: they are not drawn from now, or cannot be read.
+    """
+    folders = [
+        folder
+        for folder in sorted(root.glob("*"))
+        if (folder / "type").exists()
+        and _text(folder / "type") == "Battery"
+        and ((folder / "scope").exists() is False or _text(folder / "scope") != "Device")
+    ]
+    if not folders:
+        return []
+    tells_power = all(
+        (folder / "power_now").exists() or (folder / "current_now").exists() for folder in folders
+    )
+    if not tells_power:
+        counter = BatteryCounter(root, folders)
+        counter.energy()
+        return [counter]
+    gauge = BatteryGauge(root, folders)
+    gauge.power()  # a meter that cannot be read is no meter: say so before the work begins
+    return [gauge]

@@ -1,0 +1,1 @@
+"""Experiment trackers, training callbacks and notebooks: one library a file."""
