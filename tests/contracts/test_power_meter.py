@@ -13,7 +13,18 @@ from types import ModuleType
 
 import pytest
 from loopback import FirstShelly, LaterShelly, Redfish, Tasmota
-from meter_rigs import POWER_W, STEP_S, HandClock, HwmonCounterRig, HwmonGaugeRig, PlugRig, Rig
+from meter_rigs import (
+    POWER_W,
+    STEP_S,
+    BatteryCounterRig,
+    BatteryGaugeRig,
+    HandClock,
+    HwmonCounterRig,
+    HwmonGaugeRig,
+    PerfRig,
+    PlugRig,
+    Rig,
+)
 
 from negawatt.adapters.meters import nvml, rapl, redfish, shelly, tasmota
 from negawatt.adapters.meters.replay import ReplayMeter
@@ -132,6 +143,9 @@ RIGS: dict[str, Callable[[Path, Patch], Rig]] = {
     "replay": lambda folder, patch: ReplayRig(),
     "hwmon counter": lambda folder, patch: HwmonCounterRig(folder),
     "hwmon gauge": lambda folder, patch: HwmonGaugeRig(folder),
+    "perf event": lambda folder, patch: PerfRig(folder),
+    "battery gauge": lambda folder, patch: BatteryGaugeRig(folder),
+    "battery counter": lambda folder, patch: BatteryCounterRig(folder),
     "shelly 1": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch),
     "shelly 1 count": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch, address=COUNT),
     "shelly 2": lambda folder, patch: PlugRig(shelly, LaterShelly(), patch),

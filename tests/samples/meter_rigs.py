@@ -5,13 +5,15 @@ Energy can be made to flow through a rig, and it can be broken.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from loopback import Device
 
-from negawatt.adapters.meters import hwmon
+from negawatt.adapters.meters import battery, hwmon, perf_event
 from negawatt.core.protocols import PowerMeter
 from negawatt.meters.inventory import as_meters
 
@@ -128,3 +130,107 @@ class PlugRig(Rig):
 
     def close(self) -> None:
         self.device.close()
+
+
+def power_events(root: Path, *, packages: int = 1, events: str = "pkg ram") -> tuple[Path, Path]:
+    """The kernel's `power` event source, and the CPUs it counts on: 0, 8, 16, one a package."""
+    source, cpus = root / "power", root / "cpu"
+    (source / "events").mkdir(parents=True)
+    (source / "type").write_text("23\n")
+    (source / "cpumask").write_text(",".join(str(8 * n) for n in range(packages)) + "\n")
+    for event, config in zip(("cores", "pkg", "ram", "gpu", "psys"), range(1, 6), strict=True):
+        if event in events.split():
+            file = source / "events" / f"energy-{event}"
+            file.write_text(f"event=0x{config:02x}\n")
+            file.with_name(f"{file.name}.scale").write_text("2.3283064365386962890625e-10\n")
+            file.with_name(f"{file.name}.unit").write_text("Joules\n")
+    for package in range(packages):
+        topology = cpus / f"cpu{8 * package}" / "topology"
+        topology.mkdir(parents=True)
+        (topology / "physical_package_id").write_text(f"{package}\n")
+        (topology / "die_id").write_text("0\n")
+    return source, cpus
+
+
+class PerfRig(Rig):
+    """A package counter behind a file descriptor, in units of 2**-32 J."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.count = HandClock(), folder / "count"
+        self.joules = 0.0
+        self.write()
+        source, cpus = power_events(folder, events="pkg")
+        (self.meter,) = perf_event.discover(
+            source,
+            cpus=cpus,
+            powercap=list,
+            opener=lambda kind, config, cpu: os.open(self.count, os.O_RDONLY),
+            read=lambda fd: os.pread(fd, 8, 0),
+        )
+
+    def write(self) -> None:
+        self.count.write_bytes(round(self.joules * 2**32).to_bytes(8, "little"))
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        self.joules += STEP_S * POWER_W
+        self.write()
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.count.write_bytes(b"")  # what a read of an event in error gives
+
+
+def laptop(root: Path, *, files: Mapping[str, object], name: str = "BAT0") -> Path:
+    """A battery that discharges, beside a charger that is not plugged in."""
+    supplies = root / "power_supply"
+    battery, charger = supplies / name, supplies / "AC"
+    battery.mkdir(parents=True)
+    charger.mkdir(exist_ok=True)
+    (charger / "type").write_text("Mains\n")
+    (charger / "online").write_text("0\n")
+    for file, value in {"type": "Battery", "status": "Discharging", **files}.items():
+        (battery / file).write_text(f"{value}\n")
+    return battery
+
+
+class BatteryGaugeRig(Rig):
+    """A battery that tells current and voltage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = HandClock()
+        microamperes = round(POWER_W / 16 * 1e6)
+        self.battery = laptop(
+            folder, files={"current_now": microamperes, "voltage_now": 16_000_000}
+        )
+        self.meter = self.integrated(battery.discover(self.battery.parent)[0])
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        (self.battery / "status").write_text("Charging\n")
+
+
+class BatteryCounterRig(Rig):
+    """A battery that tells only what is left in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.left_j = HandClock(), 180_000.0
+        self.battery = laptop(folder, files={"energy_now": 0})
+        self.write()
+        (self.meter,) = battery.discover(self.battery.parent)
+
+    def write(self) -> None:
+        hundredths = int(self.left_j / 36)
+        (self.battery / "energy_now").write_text(f"{hundredths * 10_000}\n")
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        self.left_j -= STEP_S * POWER_W
+        self.write()
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        (self.battery / "energy_now").unlink()

@@ -6,10 +6,11 @@ last moves in steps, of a hundredth of a watt-hour as a rule.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from negawatt.adapters.meters.checked import Rising, number, watts
+from negawatt.adapters.meters.checked import number, watts
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.quantities import Joules, Watts
 
@@ -29,16 +30,19 @@ def _text(path: Path) -> str:
         ) from error
 
 
+def _is(folder: Path, file: str, text: str) -> bool:
+    return (folder / file).exists() and _text(folder / file) == text
+
+
 def _value(folder: Path, file: str) -> float:
     return number(_text(folder / file), f"{folder.name}/{file}")
 
 
-def _left_uwh(folder: Path) -> float:
-    """Energy left in one battery. [µWh]"""
+def _left(folder: Path) -> tuple[float, float]:
+    """What is left in one battery, and what a unit of it is worth. [µWh, J/µWh] or [µAh, J/µAh]"""
     if (folder / "energy_now").exists():
-        return _value(folder, "energy_now")
-    charge, volts = _value(folder, "charge_now"), _value(folder, "voltage_now") * 1e-6
-    return charge * volts  # µAh times V; the voltage falls while it discharges, by a tenth in all
+        return _value(folder, "energy_now"), _J_PER_UWH
+    return _value(folder, "charge_now"), _value(folder, "voltage_now") * 1e-6 * _J_PER_UWH
 
 
 def _flow_w(folder: Path) -> float:
@@ -102,8 +106,9 @@ class BatteryCounter(_Batteries):
 
     def __init__(self, root: Path, folders: Sequence[Path]) -> None:
         super().__init__(root, folders)
-        self._full_j: float | None = None
-        self._rising = Rising(self.name, cause="it was charged in between")
+        self._lock = threading.Lock()
+        self._before: list[tuple[float, float]] = []
+        self._drawn_j = 0.0
 
     def energy(self) -> Joules:
         """Energy that left the batteries since the first read.
@@ -112,12 +117,17 @@ class BatteryCounter(_Batteries):
             MeterUnavailable: the laptop is plugged in, or was charged in between.
         """
         self._discharging()
-        left_j = sum(_left_uwh(folder) for folder in self._folders) * _J_PER_UWH
-        if self._full_j is None:
-            self._full_j = left_j
-        if left_j > self._full_j:
-            self._full_j = None  # the next read begins anew
-        return self._rising.take((self._full_j or -1.0) - left_j)
+        with self._lock:
+            now = [_left(folder) for folder in self._folders]
+            before, self._before = self._before or now, now
+            for (left, worth), (less, worth_now) in zip(before, now, strict=True):
+                if less > left:
+                    raise MeterUnavailable(
+                        f"{self.name} holds more than before: it was charged in between",
+                        fix="measure again, with the machine unplugged all the time",
+                    )
+                self._drawn_j += (left - less) * (worth + worth_now) / 2
+            return Joules(self._drawn_j)
 
 
 def discover(root: Path = ROOT) -> list[BatteryGauge | BatteryCounter]:
@@ -129,9 +139,7 @@ def discover(root: Path = ROOT) -> list[BatteryGauge | BatteryCounter]:
     folders = [
         folder
         for folder in sorted(root.glob("*"))
-        if (folder / "type").exists()
-        and _text(folder / "type") == "Battery"
-        and ((folder / "scope").exists() is False or _text(folder / "scope") != "Device")
+        if _is(folder, "type", "Battery") and not _is(folder, "scope", "Device")  # that of a mouse
     ]
     if not folders:
         return []

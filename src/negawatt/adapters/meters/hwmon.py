@@ -78,11 +78,7 @@ class HwmonCounter:
         self._rising = Rising(sensor.name, cause="its driver was loaded anew")
 
     def energy(self) -> Joules:
-        """Energy since the driver was loaded.
-
-        Raises:
-            MeterUnavailable: the file cannot be read, or the counter fell.
-        """
+        """Energy since the driver was loaded; raises `MeterUnavailable` if it is not told."""
         return self._rising.take(self._sensor.value(self._read))
 
 
