@@ -20,6 +20,7 @@ VERBS = MappingProxyType(
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
+        "footprint": "Tell what an energy means outside the machine, each figure with its source.",
         "ledger": "Look into the ledger and verify it.",
         "doctor": "Tell what can be measured here, what is missing and how to get it.",
         "settings": "List every setting with its value and where it came from.",

@@ -212,4 +212,4 @@ def sci_embodied(period: Estimate, machine: Reserved | None = None, share: float
 
 def stated_seconds(seconds: float) -> Estimate:
     """A length of time somebody states. [s]"""
-    return Estimate.exact(seconds, unit="s", source="stated", kind=Kind.ASSUMED)
+    return Estimate.exact(seconds, unit="s", source="stated time", kind=Kind.ASSUMED)

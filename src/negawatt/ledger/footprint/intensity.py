@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -80,6 +78,8 @@ def zones() -> Mapping[str, Zone]:
     >>> zones()["DE"].name, zones()["DE"].year
     ('Germany', 2022)
     """
+    import csv
+
     text = (files("negawatt") / "data" / "factors" / "zones.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     numbers = ("mean", "year_low", "year_high", "hour_low", "hour_high")
@@ -181,6 +181,8 @@ def stated(grams_per_kwh: float, basis: Basis | None = None) -> Intensity:
 
 
 def _unknown(code: str) -> UsageError:
+    from difflib import get_close_matches
+
     known = zones()
     close = get_close_matches(code.upper(), known, n=1)
     hint = f"did you mean {close[0]} ({known[close[0]].name})? " if close else ""

@@ -8,6 +8,7 @@ from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.ledger.footprint import GRAMS
 from negawatt.ledger.footprint.operation import expect
+from negawatt.reports.standards.wording import sentence
 
 MILLION = 1_000_000
 
@@ -101,6 +102,24 @@ def sci_for_ai(
         )
     share = training.scaled(MILLION / lifetime_tokens, unit=per)
     return SciForAi(served, share)
+
+
+def text(told: Sci | SciForAi) -> str:
+    """The score and what went into it, one figure a line."""
+    if isinstance(told, SciForAi):
+        score = told.total
+        parts = {"serving": told.serving, "training": told.training}
+    else:
+        score = told.score
+        parts = {"O, operational": told.operational, "M, embodied": told.embodied}
+    name = "SCI for AI" if isinstance(told, SciForAi) else "SCI"
+    lines = [f"{name}: {sentence(score)}"]
+    lines += [f"{part}: {sentence(value)}" for part, value in parts.items()]
+    if isinstance(told, Sci):
+        lines.append(f"R: {told.units:g} × {told.unit}")
+    lines += [f"source of {part}: {v.source}" for part, v in parts.items() if v is not None]
+    lines.append(f"boundary: {score.boundary}")
+    return "\n".join(lines) + "\n"
 
 
 def _above_0(units: float, unit: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from negawatt.core.estimate import Estimate
@@ -46,6 +47,15 @@ def sentence(estimate: Estimate | None) -> str:
     return f"{text} ({', '.join(filter(None, (interval, str(estimate.kind))))})"
 
 
+def atoms(source: str) -> tuple[str, ...]:
+    """The single sources that a worked-out figure names, in their order.
+
+    >>> atoms("meter × stated PUE + meter × Ember")
+    ('meter', 'stated PUE', 'Ember')
+    """
+    return tuple(dict.fromkeys(re.split(" [×+−] ", source)))
+
+
 def significant(value: float, digits: int = 3) -> float:
     """A number rounded to so many significant digits.
 
@@ -63,6 +73,6 @@ def _form(estimate: Estimate) -> tuple[str, float]:
     forms = _FORMS.get(unit)
     if forms is None:
         return estimate.unit, 1.0
-    size = abs(estimate.value) or estimate.high
+    size = abs(estimate.value) or abs(estimate.high) or 1.0
     name, factor = next(((n, f) for n, f in reversed(forms) if size >= f), forms[0])
     return f"{name}{slash}{per}", factor
