@@ -9,11 +9,25 @@
 (1, True)
 
 The conventions of a body, which `negawatt.reports` reads: `name` says what the
-entry is about, and every figure at its top level is an `Estimate`.
+entry is about, and every figure at its top level is an `Estimate`. A body with
+`started_at`, `wall_seconds` and `boundaries` (boundary to energy) can be told
+from another one that measured the same: see `negawatt.ledger.overlap`.
 """
 
-from negawatt.ledger.entry import Entry, Head, Origin
+from negawatt.core.stores import Head
+from negawatt.ledger.checkpoint import Audit, Checkpoint
+from negawatt.ledger.entry import Entry, Link, Origin
 from negawatt.ledger.place import default_path
 from negawatt.ledger.store import Ledger, open_ledger
 
-__all__ = ["Entry", "Head", "Ledger", "Origin", "default_path", "open_ledger"]
+__all__ = [
+    "Audit",
+    "Checkpoint",
+    "Entry",
+    "Head",
+    "Ledger",
+    "Link",
+    "Origin",
+    "default_path",
+    "open_ledger",
+]

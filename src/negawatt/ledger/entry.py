@@ -15,6 +15,8 @@ from typing import Any, Self
 
 from negawatt.core.codec import encode
 from negawatt.core.errors import LedgerError
+from negawatt.core.stores import Row
+from negawatt.ledger.machine import machine_id
 
 #: What the first entry names as the hash before it.
 GENESIS = "0" * 64
@@ -27,6 +29,7 @@ class Origin:
     who: str
     host: str
     versions: Mapping[str, str]
+    machine: str = "unknown"  # see `negawatt.ledger.machine`
 
     @classmethod
     def here(cls) -> Self:
@@ -35,14 +38,16 @@ class Origin:
             who=_user(),
             host=platform.node() or "unknown",
             versions={"negawatt": version("negawatt"), "python": platform.python_version()},
+            machine=machine_id(),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The end of a chain. Kept elsewhere, it proves later that nothing before it moved."""
+class Link:
+    """A place in a chain."""
 
-    sequence: int  # 0 for an empty ledger
+    sequence: int
+    previous: str  # hash of the entry before
     hash: str
 
 
@@ -58,7 +63,14 @@ class Entry:
     body: Mapping[str, Any]
     versions: Mapping[str, str]
     previous: str  # hash of entry `sequence - 1`, or `GENESIS`
-    hash: str  # SHA-256 over everything above
+    hash: str  # SHA-256 over everything else here
+    machine: str | None = None  # None in entries of schema 1
+    origin: Link | None = None  # where an imported entry stood in the chain it was written in
+
+    @property
+    def id(self) -> str:
+        """The same in every ledger that holds this entry: the hash it was written with."""
+        return self.origin.hash if self.origin else self.hash
 
 
 def canonical(value: object) -> str:
@@ -80,13 +92,47 @@ def canonical(value: object) -> str:
         ) from error
 
 
-def digest(fields: tuple[int, str, str, str, str, str, str, str]) -> str:
-    """SHA-256 of an entry's stored texts: sequence, time, kind, who, host, body, versions, previous.
+def digest(row: Row) -> str:
+    """SHA-256 of an entry's stored texts, its own hash left out.
 
     The texts are hashed as they are stored, so verifying needs no second
     rendering of the body and cannot disagree with a later version about it.
+    An entry of schema 1 has none of the last four, and they are left out.
     """
-    return hashlib.sha256(json.dumps(fields).encode("ascii")).hexdigest()
+    later = row[9:]
+    fields = row[:8] if later == (None, None, None, None) else (*row[:8], *later)
+    # A damaged file may hold bytes where a text was: they have a hash too, another one.
+    return hashlib.sha256(json.dumps(fields, default=repr).encode("ascii")).hexdigest()
+
+
+def sealed(row: Row) -> Row:
+    """The row with its hash."""
+    return row._replace(hash=digest(row))
+
+
+def first_form(row: Row) -> Row:
+    """An imported row as it stood in the chain it was written in; any other as it is."""
+    if row.origin_sequence is None or row.origin_previous is None or row.origin_hash is None:
+        return row
+    return Row(
+        row.origin_sequence, *row[1:7], row.origin_previous, row.origin_hash, row.machine
+    )  # fmt: skip
+
+
+def entry_of(row: Row) -> Entry:
+    """A stored row with its texts read.
+
+    Raises:
+        ValueError: a text is not what it should be.
+    """
+    origin = None
+    if row.origin_sequence is not None:
+        origin = Link(row.origin_sequence, str(row.origin_previous), str(row.origin_hash))
+    return Entry(
+        row.sequence, datetime.fromisoformat(row.time), row.kind, row.who, row.host,
+        json.loads(row.body), json.loads(row.versions), row.previous, row.hash,
+        row.machine, origin,
+    )  # fmt: skip
 
 
 def stamp(moment: datetime) -> str:
@@ -100,6 +146,19 @@ def stamp(moment: datetime) -> str:
             f"{moment} does not say its time zone", fix="give an aware time, for example in UTC"
         )
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def plain(text: str, what: str) -> str:
+    """A text that every store keeps: not empty, printable, no lone half of a character.
+
+    Raises:
+        LedgerError: naming what it is.
+    """
+    if not text or not text.isprintable():
+        raise LedgerError(
+            f"the {what} of an entry cannot be {text!r}", fix="give a short printable text"
+        )
+    return text
 
 
 def _user() -> str:

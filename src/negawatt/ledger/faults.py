@@ -1,4 +1,4 @@
-"""SQLite's faults, in our words: the fact, then the fix."""
+"""What goes wrong with a ledger, in our words: the fact, then the fix."""
 
 from __future__ import annotations
 
@@ -48,6 +48,15 @@ _WORDS = MappingProxyType(
 )
 
 
+def broken(place: str, fact: str, good: int) -> LedgerError:
+    """What is said of a chain that does not hold; entries 1 to `good` of it do."""
+    trust = f"entries 1 to {good} still verify; " if good else ""
+    return LedgerError(
+        f"the ledger {place} does not verify: {fact}",
+        fix=f"{trust}restore it from a backup, or move it aside and begin a new one",
+    )
+
+
 @contextmanager
 def explained(path: Path, doing: str) -> Iterator[None]:
     """Turn any SQLite error inside the block into a `LedgerError` about `path`."""
@@ -58,6 +67,9 @@ def explained(path: Path, doing: str) -> Iterator[None]:
         fact, fix = _WORDS.get(
             primary, (str(error), "run `negawatt ledger verify`; restore from a backup if it fails")
         )
+        raise LedgerError(f"cannot {doing} the ledger {path}: {fact}", fix=fix) from error
+    except UnicodeDecodeError as error:  # SQLite quotes a damaged page in its message
+        fact, fix = _WORDS[sqlite3.SQLITE_CORRUPT]
         raise LedgerError(f"cannot {doing} the ledger {path}: {fact}", fix=fix) from error
     except OSError as error:
         raise LedgerError(

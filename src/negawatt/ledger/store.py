@@ -1,62 +1,82 @@
-"""The ledger file: SQLite, append-only, hash-chained, safe with many writers and crashes."""
+"""The ledger: append-only, hash-chained, signed now and then, over whatever keeps its rows."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from negawatt.core import registry
 from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.errors import LedgerError
-from negawatt.ledger.entry import GENESIS, Entry, Head, Origin, canonical, digest, stamp
-from negawatt.ledger.faults import explained
-from negawatt.ledger.migrate import migrate, schema_of, steps
+from negawatt.core.stores import STORES, Head, Make, Row, Store
+from negawatt.ledger.chain import Chain, follow
+from negawatt.ledger.checkpoint import Audit, Checkpoint, audited, read_checkpoint
+from negawatt.ledger.entry import (
+    Entry,
+    Origin,
+    canonical,
+    entry_of,
+    plain,
+    sealed,
+    stamp,
+)
+from negawatt.ledger.faults import broken
+from negawatt.ledger.keys import Key
+from negawatt.ledger.sqlite import SqliteStore
 
-BUSY_S = 30.0  # how long a writer waits for the others [s]
-
-_COLUMNS = "sequence, time, kind, who, host, body, versions, previous, hash"
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 def open_ledger(
-    path: Path, *, readonly: bool = False, clock: Clock | None = None, origin: Origin | None = None
+    place: Path | str,
+    *,
+    readonly: bool = False,
+    clock: Clock | None = None,
+    origin: Origin | None = None,
 ) -> Ledger:
-    """Open a ledger, making it and its folder first unless `readonly`.
+    """Open a ledger, making it first unless `readonly`.
 
     Args:
-        path: The file.
-        readonly: Change nothing on disk; `append` is then refused.
+        place: A file, or the address of a PostgreSQL database: `postgresql://host/name`.
+        readonly: Change nothing; `append` is then refused.
         clock: Tells when an entry is written; the machine's by default.
         origin: Who writes; the current user, machine and versions by default.
 
     Raises:
-        LedgerError: the file is missing (`readonly`), is no ledger, is newer
-            than this version, is damaged, or cannot be opened.
+        LedgerError: it is missing (`readonly`), is no ledger, is newer than
+            this version, is damaged, or cannot be opened.
+        RuntimeUnavailable: the address needs a package that is not installed.
     """
-    if readonly and not path.is_file():
-        raise LedgerError(
-            f"there is no ledger at {path}",
-            fix="measure something first (`negawatt measure -- CMD`), or name the file",
-        )
-    with explained(path, "open"):
-        connection = _connect_to_read(path) if readonly else _connect_to_write(path)
-    return Ledger(path, connection, clock or SystemClock(), origin)
+    return Ledger(_store(place, readonly=readonly), clock or SystemClock(), origin)
+
+
+def _store(place: Path | str, *, readonly: bool) -> Store:
+    if isinstance(place, str) and place.startswith(_POSTGRES):
+        store: Store = registry.load(STORES, "postgres")(place, readonly=readonly)
+        return store
+    return SqliteStore(Path(place), readonly=readonly)
 
 
 class Ledger:
     """An open ledger. Use it in a `with` block, from the thread that opened it."""
 
-    def __init__(
-        self, path: Path, connection: sqlite3.Connection, clock: Clock, origin: Origin | None
-    ) -> None:
-        self.path = path
-        self._connection = connection
+    def __init__(self, store: Store, clock: Clock, origin: Origin | None = None) -> None:
+        self.store = store
         self._clock = clock
         self._origin = origin
+
+    @property
+    def place(self) -> str:
+        """Where it is: a path, or an address without its password."""
+        return self.store.place
+
+    @property
+    def path(self) -> Path:
+        """The place as a path, whose last part is a name to show."""
+        return Path(self.store.place)
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
         """Write one entry at the end and return it; when this returns it is on disk.
@@ -69,18 +89,35 @@ class Ledger:
             LedgerError: the body is not JSON, the disk is full or read-only,
                 or the end of the chain is not where it should be.
         """
-        text = canonical(body)
-        self._origin = self._origin or Origin.here()
-        with explained(self.path, "append to"):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                entry = self._insert(kind, text, self._origin)
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk may have rolled back already
-                    self._connection.execute("ROLLBACK")
-                raise
-        return entry
+        made: list[Row] = []
+        make = self.drafted(kind, canonical(body))
+
+        def kept(head: Head) -> Row | None:
+            row = make(head)
+            made.extend(filter(None, [row]))
+            return row
+
+        self.store.append([kept])
+        return self._entry(made[0])
+
+    def drafted(self, kind: str, body: str) -> Make:
+        """What makes the row of a new entry when its turn has come.
+
+        Args:
+            kind: What happened.
+            body: Canonical JSON.
+        """
+        plain(kind, "kind")
+        writer = self._origin = self._origin or Origin.here()
+
+        def make(head: Head) -> Row:
+            row = Row(
+                head.sequence + 1, stamp(self._clock.now()), kind, writer.who, writer.host, body,
+                canonical(writer.versions), head.hash, "", writer.machine,
+            )  # fmt: skip
+            return sealed(row)
+
+        return make
 
     def entries(self, kind: str | None = None, since: datetime | None = None) -> Iterator[Entry]:
         """Entries in order, one at a time.
@@ -89,63 +126,80 @@ class Ledger:
             kind: Only this kind.
             since: Only entries written at or after this aware time.
         """
-        query = f"SELECT {_COLUMNS} FROM entries"  # noqa: S608 - a constant of this module
-        bounds = [("kind = ?", kind), ("time >= ?", stamp(since) if since else None)]
-        wanted = [(text, value) for text, value in bounds if value is not None]
-        if wanted:
-            query += " WHERE " + " AND ".join(text for text, _ in wanted)
-        for row in self._rows(f"{query} ORDER BY sequence", [value for _, value in wanted]):
-            yield self._entry(row)
+        with closing(self.store.read(kind, stamp(since) if since else None)) as rows:
+            for row in rows:
+                yield self._entry(row)
 
     def head(self) -> Head:
         """Where the chain ends. Note it elsewhere to prove later that nothing moved."""
-        row = next(self._rows("SELECT sequence, hash FROM head", []), None)
-        if row is None:
-            raise self._broken("the record of where the chain ends is missing", 0)
-        return Head(*row)
+        return self.store.head()
 
     def verify(self, expect: Head | None = None) -> Head:
         """Follow the whole chain and return its end.
 
-        Finds any entry edited, removed, added or reordered. Somebody who
-        rewrites every later entry and the head can forge a chain: to catch
-        that, keep a `Head` elsewhere and hand it in as `expect`.
+        Finds any entry edited, removed, added or reordered, and every kept
+        checkpoint that no longer fits. Somebody who rewrites every later entry,
+        the head and the checkpoints can forge a chain: to catch that, keep a
+        checkpoint (see `audit`) or a `Head` elsewhere and hand it in.
 
         Raises:
             LedgerError: naming the first entry that is wrong, and how.
         """
-        with explained(self.path, "read"):
-            self._connection.execute("BEGIN")  # one moment of the file, whoever else writes
-            try:
-                self._check_pages()
-                return self._follow(expect)
-            finally:
-                self._connection.execute("ROLLBACK")
-
-    def _follow(self, expect: Head | None) -> Head:
-        last = Head(0, GENESIS)
-        seen = expect is None or expect == last
-        for row in self._rows(f"SELECT {_COLUMNS} FROM entries ORDER BY sequence", []):  # noqa: S608
-            self._check_link(row, last)
-            last = Head(row[0], row[8])
-            seen = seen or last == expect
-        if (head := self.head()) != last:
-            raise self._broken(
-                f"entry {last.sequence + 1} is missing: {last.sequence} entries are here,"
-                f" and {head.sequence} were written",
-                last.sequence,
-            )
-        if not seen and expect is not None:
-            raise self._broken(
+        chain = self._followed((), () if expect is None else (expect,))[0]
+        if expect is not None and expect not in chain.seen:
+            raise broken(
+                self.place,
                 f"entry {expect.sequence} is not the one noted as {expect.hash[:12]}…:"
                 " the chain was written anew",
                 0,
             )
-        return last
+        return chain.head
+
+    def audit(self, keys: Sequence[Key] = (), held: Sequence[Checkpoint] = ()) -> Audit:
+        """Verify the chain, and the checkpoints with it.
+
+        Args:
+            keys: What signatures are checked with. A checkpoint of another key
+                must be in the chain too, but covers nothing.
+            held: Checkpoints kept elsewhere, besides those kept in the ledger.
+
+        Raises:
+            LedgerError: naming the first entry that is wrong, and how.
+        """
+        chain, checkpoints = self._followed(held)
+        return audited(self.place, chain, checkpoints, keys)
+
+    def checkpoint(self, key: Key) -> Checkpoint:
+        """Verify everything, sign the end of the chain, and keep the signature in the ledger.
+
+        The one that is returned belongs elsewhere too: with somebody who cannot
+        write to this ledger.
+
+        Raises:
+            LedgerError: the ledger does not verify, is empty, or the key cannot sign.
+        """
+        chain, checkpoints = self._followed(())
+        audited(self.place, chain, checkpoints, [key])
+        if not chain.head.sequence:
+            raise LedgerError(
+                f"the ledger {self.place} is empty: there is nothing to sign",
+                fix="measure something first (`negawatt measure --ledger FILE -- CMD`)",
+            )
+        writer = self._origin = self._origin or Origin.here()
+        made = Checkpoint(
+            ledger=chain.first, sequence=chain.head.sequence, hash=chain.head.hash,
+            time=stamp(self._clock.now()), who=writer.who, algorithm=key.algorithm, key=key.id,
+        ).signed_with(key)  # fmt: skip
+        self.store.keep(made.text)
+        return made
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Those kept in the ledger, in order."""
+        return tuple(read_checkpoint(text) for text in self.store.kept())
 
     def close(self) -> None:
-        """Close the file; calling twice is harmless."""
-        self._connection.close()
+        """Let go of it; calling twice is harmless."""
+        self.store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,142 +207,22 @@ class Ledger:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _insert(self, kind: str, body: str, origin: Origin) -> Entry:
-        head = self.head()
-        last = self._connection.execute(
-            "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1"
-        ).fetchone() or (0, GENESIS)
-        if head != Head(*last):
-            raise self._broken(
-                f"the chain ends at entry {last[0]}, but {head.sequence} were written", last[0]
-            )
-        fields = (
-            head.sequence + 1, stamp(self._clock.now()), kind, origin.who, origin.host, body,
-            canonical(origin.versions), head.hash,
-        )  # fmt: skip
-        row = (*fields, digest(fields))
-        self._connection.execute(
-            f"INSERT INTO entries ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",  # noqa: S608
-            row,
-        )
-        self._connection.execute("UPDATE head SET sequence = ?, hash = ?", (row[0], row[8]))
-        return self._entry(row)
+    def _followed(
+        self, held: Sequence[Checkpoint], expected: Sequence[Head] = ()
+    ) -> tuple[Chain, tuple[Checkpoint, ...]]:
+        """The whole chain at one moment, and all checkpoints."""
+        with self.store.moment():
+            checkpoints = (*self.checkpoints(), *held)
+            watched = {*expected, *(one.head for one in checkpoints)}
+            with closing(self.store.read()) as rows:
+                chain = follow(rows, Chain(self.place, watched=watched))
+            chain.end(self.store.head())
+        return chain, checkpoints
 
-    def _entry(self, row: Any) -> Entry:
-        sequence, when, kind, who, host, body, versions, previous, own = row
+    def _entry(self, row: Row) -> Entry:
         try:
-            moment = datetime.fromisoformat(when)
-            return Entry(
-                sequence, moment, kind, who, host, json.loads(body), json.loads(versions),
-                previous, own,
-            )  # fmt: skip
-        except ValueError as error:
-            raise self._broken(
-                f"entry {sequence} cannot be read ({error})", sequence - 1
+            return entry_of(row)
+        except (TypeError, ValueError) as error:
+            raise broken(
+                self.place, f"entry {row.sequence} cannot be read ({error})", row.sequence - 1
             ) from error
-
-    def _rows(self, query: str, values: list[str | None]) -> Iterator[Any]:
-        with explained(self.path, "read"), closing(self._connection.execute(query, values)) as rows:
-            yield from rows
-
-    def _check_pages(self) -> None:
-        report = [row[0] for row in self._rows("PRAGMA quick_check(1)", [])]
-        if report != ["ok"]:
-            raise self._broken(f"the file is damaged ({report[0]})", 0)
-
-    def _check_link(self, row: Any, last: Head) -> None:
-        sequence, when, kind = row[0], row[1], row[2]
-        if sequence != last.sequence + 1:
-            raise self._broken(f"entry {last.sequence + 1} is missing", last.sequence)
-        if digest(row[:8]) != row[8]:
-            raise self._broken(
-                f"entry {sequence} ({kind}, {when}) was changed after it was written", last.sequence
-            )
-        if row[7] != last.hash:
-            raise self._broken(
-                f"entry {sequence} ({kind}, {when}) does not follow entry {last.sequence}:"
-                " one of them was replaced or moved",
-                max(last.sequence - 1, 0),
-            )
-
-    def _broken(self, fact: str, good: int) -> LedgerError:
-        trust = f"entries 1 to {good} still verify; " if good else ""
-        return LedgerError(
-            f"the ledger {self.path} does not verify: {fact}",
-            fix=f"{trust}restore the file from a backup, or move it aside and begin a new one",
-        )
-
-
-def _connect_to_write(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = _connect(path, "mode=rwc")
-    try:
-        scripts = steps()
-        schema_of(connection, path, latest=len(scripts))  # before a byte of it is touched
-        _use_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL")  # a returned append survives a power cut
-        migrate(connection, path, scripts)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    try:
-        return _connect_checked(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        refused = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-        if error.sqlite_errorcode & 0xFF not in refused or _has_wal(path):
-            raise
-        # SQLite wants to make its -shm file beside the ledger, and the folder is read-only;
-        # with no write-ahead log there is nothing in it to miss.
-        return _connect_checked(path, "immutable=1")
-
-
-def _connect_checked(path: Path, parameters: str) -> sqlite3.Connection:
-    connection = _connect(path, parameters)
-    try:
-        _refuse_old(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _refuse_old(connection: sqlite3.Connection, path: Path) -> None:
-    """A reader changes nothing, so it cannot bring an older schema up to date."""
-    known = len(steps())
-    schema = schema_of(connection, path, latest=known)
-    if schema < known:
-        raise LedgerError(
-            f"{path} is {f'of schema {schema}, older than {known}' if schema else 'empty'}",
-            fix="measure something with this version first: that brings the file up to date",
-        )
-
-
-def _has_wal(path: Path) -> bool:
-    wal = path.with_name(path.name + "-wal")
-    return wal.exists() and wal.stat().st_size > 0
-
-
-def _connect(path: Path, parameters: str) -> sqlite3.Connection:
-    # isolation_level None: transactions begin where this file says so, nowhere else.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{parameters}", uri=True, timeout=BUSY_S, isolation_level=None
-    )
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging; SQLite's busy timeout does not cover this switch."""
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -92,15 +92,15 @@ def test_kill_9_while_writing_loses_no_acknowledged_entry(tmp_path: Path) -> Non
 def test_a_full_file_is_a_clear_error_and_the_chain_stays_whole(tmp_path: Path) -> None:
     with open_ledger(tmp_path / "ledger.db") as ledger:
         ledger.append("measure", {"n": 0})
-        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = ledger.store._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger.store._connection.execute(f"PRAGMA max_page_count = {pages}")
 
         with pytest.raises(LedgerError, match="disk is full") as caught:
             ledger.append("measure", {"pad": "x" * 100_000})
 
         assert "free some space" in caught.value.fix
         assert ledger.verify().sequence == 1
-        ledger._connection.execute("PRAGMA max_page_count = 100000")
+        ledger.store._connection.execute("PRAGMA max_page_count = 100000")
         assert ledger.append("measure", {"n": 1}).sequence == 2
 
 

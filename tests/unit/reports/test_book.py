@@ -149,8 +149,8 @@ def test_energy_without_recorded_emissions_gets_the_worlds_band() -> None:
 
 
 def test_a_book_is_read_only_of_a_sound_ledger(ledger: Ledger) -> None:
-    ledger._connection.execute("DROP TRIGGER entries_stay")
-    ledger._connection.execute("UPDATE entries SET body = '{}' WHERE sequence = 2")
+    ledger.store._connection.execute("DROP TRIGGER entries_stay")
+    ledger.store._connection.execute("UPDATE entries SET body = '{}' WHERE sequence = 2")
     with pytest.raises(LedgerError, match="entry 2"):
         book.read_book(ledger)
 
