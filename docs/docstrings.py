@@ -11,7 +11,7 @@ from types import ModuleType
 from generate import FOLDER, MADE, first_line, tidy
 
 PAGE = FOLDER / "reference" / "python.md"
-FRONT_DOOR = ("measure", "optimize", "predict")
+FRONT_DOOR = ("measure", "tracker", "callback", "optimize", "predict")
 #: The vocabulary, in the order a reader needs it.
 MODULES = ("estimate", "quantities", "records", "outcome", "protocols")
 SECTIONS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")

@@ -6,8 +6,8 @@
         train()
     print(m.energy)
 
-Importing this package is light: `measure`, `optimize` and `predict` are
-looked up on first use, and torch only when a model is touched.
+Importing this package is light: `measure`, `optimize`, `predict` and the rest
+are looked up on first use, and torch only when a model is touched.
 """
 
 from __future__ import annotations
@@ -17,18 +17,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from negawatt.meters import measure as measure
+    from negawatt.meters.tracking import callback as callback
+    from negawatt.meters.tracking import load_ipython_extension as load_ipython_extension
+    from negawatt.meters.tracking import tracker as tracker
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
 
     __version__: str
 
-__all__ = ["__version__", "measure", "optimize", "predict"]
+__all__ = ["__version__", "callback", "measure", "optimize", "predict", "tracker"]
 
 _HOMES = MappingProxyType(
     {
+        "callback": "negawatt.meters.tracking",
+        "load_ipython_extension": "negawatt.meters.tracking",  # %load_ext negawatt
         "measure": "negawatt.meters",
         "optimize": "negawatt.wiring",
         "predict": "negawatt.wiring",
+        "tracker": "negawatt.meters.tracking",
     }
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
+from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import Joules
 from negawatt.core.records import Array, Format, QuantisedWeight
 
@@ -169,3 +170,57 @@ class Runtime(Protocol):
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
     ) -> Kernel:
         """Build `copies` distinct [rows, cols] products in `fmt` for the cost table."""
+
+
+class Measured(Protocol):
+    """What some work took: a closed window, or several added up."""
+
+    @property
+    def name(self) -> str:
+        """What was measured."""
+
+    @property
+    def energy(self) -> Estimate:
+        """Everything known, as weak as its weakest part. [J]"""
+
+    @property
+    def energies(self) -> Mapping[str, Estimate]:
+        """Measured energy of each boundary; one that could not be read is absent. [J]"""
+
+    @property
+    def cpu_seconds(self) -> Estimate:
+        """User and system CPU time. [s]"""
+
+    @property
+    def wall_seconds(self) -> Estimate:
+        """Time from start to end. [s]"""
+
+
+class Stretch(Protocol):
+    """A window that somebody else's loop opens and closes."""
+
+    def start(self) -> Self:
+        """Open it."""
+
+    def stop(self) -> Self:
+        """Close it; closing it again changes nothing."""
+
+    @property
+    def result(self) -> Measured:
+        """What was seen, so far while it is open."""
+
+
+class Tracker(Protocol):
+    """Where the figures of windows go (entry point `negawatt.trackers`)."""
+
+    def record(self, window: Measured, *, step: int | None = None) -> None:
+        """Write the figures of one window; made to be the `then` of `measure`.
+
+        Args:
+            window: What was measured.
+            step: Its place on the axis of the chart; how many windows of that name
+                came before when None.
+        """
+
+    def close(self) -> None:
+        """Write what is held back and let go; closing twice is harmless."""

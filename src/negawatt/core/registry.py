@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any
 
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 
 METERS = "negawatt.meters"
 RUNTIMES = "negawatt.runtimes"
+TRACKERS = "negawatt.trackers"
+CALLBACKS = "negawatt.callbacks"
+NOTEBOOKS = "negawatt.notebooks"
 
 
 def names(group: str) -> tuple[str, ...]:
@@ -33,10 +37,33 @@ def load(group: str, name: str) -> Callable[..., Any]:
             try:
                 factory: Callable[..., Any] = point.load()
             except ImportError as error:
-                raise RuntimeUnavailable(
-                    f"{name} ({group}) needs {error.name or error}, which is not installed",
-                    fix=f"pip install 'negawatt[{name}]'",
-                ) from error
+                raise _missing(group, name, error) from error
             return factory
     known = ", ".join(names(group)) or "none"
     raise UsageError(f"no {group} adapter is called {name!r}", fix=f"choose one of: {known}")
+
+
+def build(group: str, name: str, *args: Any, **options: Any) -> Any:
+    """Call the factory registered as `name`, which may import its library only then.
+
+    Raises:
+        UsageError: nothing of that name is registered, or it takes other options.
+        RuntimeUnavailable: it is registered, but what it needs is not installed.
+    """
+    factory = load(group, name)
+    try:
+        signature(factory).bind(*args, **options)
+    except TypeError as error:
+        takes = ", ".join(signature(factory).parameters) or "none"
+        raise UsageError(f"{name} ({group}): {error}", fix=f"its options are: {takes}") from error
+    try:
+        return factory(*args, **options)
+    except ImportError as error:
+        raise _missing(group, name, error) from error
+
+
+def _missing(group: str, name: str, error: ImportError) -> RuntimeUnavailable:
+    return RuntimeUnavailable(
+        f"{name} ({group}) needs {error.name or error}, which is not installed",
+        fix=f"pip install 'negawatt[{name}]'",
+    )
