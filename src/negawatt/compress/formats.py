@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from safetensors import safe_open
-
-from negawatt.compress.quantise import dequantise, round_to_nearest
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -31,6 +27,10 @@ def rounding_error(
         layers: To sample from.
         formats: Quantised ones.
     """
+    from safetensors import safe_open
+
+    from negawatt.compress.quantise import dequantise, round_to_nearest
+
     linears = [layer for layer in layers if layer.kind == "linear"]
     step = max(1, len(linears) // _SAMPLED_LAYERS)
     found: dict[Format, list[float]] = {}

@@ -16,69 +16,34 @@ at the gates reached, become the price list of an exact knapsack.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from negawatt.compress.assign import assign, shadow_price
-from negawatt.compress.sensitivity import Sensitivity, backward_through, slices
-from negawatt.core.records import Format
+from negawatt.compress.problem import Choice, Problem, budgets
+from negawatt.compress.sensitivity import backward_through, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from negawatt.compress.gates import GatedModel
+    from negawatt.core.records import Format
 
     Floats = NDArray[np.float64]
+
+__all__ = ["Choice", "EnergyGradientSearch", "Problem", "budgets"]
 
 _EXPANSIONS = 8  # of the second-order model around its own best plan, at most
 _LEAN = 2.5  # logit of a preferred option: about 0.92 of the gate between two
 _LEARNING_RATE = 0.15  # of Adam on the gate logits
 _DUAL_RATE = 4.0  # how fast λ answers a relative overshoot of the budget
 _SMOOTHING = 0.6  # of the running mean of noisy KL gradients
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """A discrete plan with what the search expected of it."""
-
-    plan: Mapping[str, Format]
-    budget: float  # J/token asked for
-    energy: float  # of the layers, by the energy model [J/token]
-    kl: float  # expected, by the expansion [nat/token]
-    multiplier: float  # λ at the end [nat/J]
-    prices: tuple[float, ...]  # expected KL of each option at the gates reached [nat/token]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Problem:
-    """What the search works on.
-
-    Args:
-        sensitivity: Options in order and their Fisher scores.
-        energy: Of each option, by the energy model, [options]. [J/token]
-    """
-
-    sensitivity: Sensitivity
-    energy: Floats
-
-    @property
-    def groups(self) -> list[slice]:
-        """Options of one layer, as runs."""
-        names = [name for name, _ in self.sensitivity.options]
-        starts = [i for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
-        return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(names)], strict=True)]
-
-    def bounds(self) -> tuple[float, float]:
-        """Least and greatest energy of any plan. [J/token]"""
-        low = sum(float(self.energy[g].min()) for g in self.groups)
-        return low, sum(float(self.energy[g].max()) for g in self.groups)
 
 
 class EnergyGradientSearch:
@@ -290,9 +255,3 @@ class _Teacher:
         return torch.nn.functional.kl_div(
             logits.log_softmax(-1), target, reduction="sum", log_target=True
         )
-
-
-def budgets(problem: Problem, shares: Sequence[float]) -> list[float]:
-    """Energy budgets at some shares of the way from the cheapest plan to the dearest."""
-    low, high = problem.bounds()
-    return [low + share * (high - low) for share in shares]

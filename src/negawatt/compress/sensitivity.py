@@ -10,11 +10,12 @@ off-diagonal says which choices aggravate each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+from negawatt.compress.problem import Sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,34 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from negawatt.compress.gates import GatedModel
-    from negawatt.core.records import Format
+
+__all__ = ["SLICE", "Sensitivity", "backward_through", "measure_sensitivity", "slices"]
 
 SLICE = 64  # tokens whose logits are held at once
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sensitivity:
-    """Gate gradients of sampled texts, and the Fisher information they span.
-
-    Args:
-        options: The (unit, candidate) pair of each column.
-        scores: float64, [samples, options], divided by the root of the tokens a
-            sample, so that `scoresᵀ scores / samples` is F per token.
-    """
-
-    options: tuple[tuple[str, Format], ...]
-    scores: NDArray[np.float64]
-
-    @property
-    def fisher(self) -> NDArray[np.float64]:
-        """Fisher information of the gates, [options, options]. [nat/token]"""
-        return self.scores.T @ self.scores / len(self.scores)
-
-    @property
-    def alone(self) -> NDArray[np.float64]:
-        """Expected KL of each option if it were the only change. [nat/token]"""
-        squares = np.square(self.scores).mean(axis=0)
-        return np.asarray(0.5 * squares, dtype=np.float64)
 
 
 def measure_sensitivity(

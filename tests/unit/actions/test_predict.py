@@ -10,6 +10,7 @@ import pytest
 from engine_sample import BF16, INT4, INT8, PricedRuntime, lawful
 
 from negawatt.actions.optimize.order import Tools
+from negawatt.actions.optimize.workshop import Here
 from negawatt.actions.predict import LADDER, Question, predict
 from negawatt.core.errors import NotAModel, UsageError
 from negawatt.core.estimate import Estimate, Kind
@@ -47,7 +48,7 @@ def tools(tmp_path: Path) -> Tools:
     return Tools(
         runtime=runtime, reference=runtime, joules_per_cpu_s=JOULES, machine={}, machine_id="here",
         versions={}, cores=2, cache=tmp_path / "cache", data=None, clock=runtime.clock,
-        progress=lambda stage, share: None,
+        progress=lambda stage, share: None, workshop=Here(),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from engine_sample import PricedRuntime, lawful
 from negawatt import predict as front_door
 from negawatt import wiring
 from negawatt.actions.optimize.order import Progress, Tools
+from negawatt.actions.optimize.workshop import Here
 from negawatt.cli import VERBS
 from negawatt.cli.predict import command
 from negawatt.core.codec import decode
@@ -46,7 +47,7 @@ def sample_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return Tools(
             runtime=runtime, reference=runtime, joules_per_cpu_s=price, machine={},
             machine_id="here", versions={}, cores=2, cache=settings.paths.cache, data=None,
-            clock=runtime.clock, progress=progress,
+            clock=runtime.clock, progress=progress, workshop=Here(),
         )  # fmt: skip
 
     monkeypatch.setattr(wiring, "tools", tools)

@@ -16,7 +16,6 @@ from negawatt.actions.optimize.order import Tools
 from negawatt.actions.optimize.plans import divergence
 from negawatt.actions.optimize.stages import PROMPT
 from negawatt.actions.optimize.trials import Track, Trial
-from negawatt.compress import export_huggingface
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Check, Facts, Outcome
@@ -143,6 +142,8 @@ def write_huggingface(
     tools: Tools, track: Track, trial: Trial, source: Path, out: Path, card: Mapping[str, str]
 ) -> None:
     """The chosen variant as safetensors with a quantisation config."""
+    from negawatt.compress import export_huggingface
+
     del tools
     export_huggingface.export(source, track.bank.view(trial.plan), out, card=card)
 
@@ -170,6 +171,8 @@ def searched_logits(
 
 def reloaded(tools: Tools, folder: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     """Logits of a plain transformers load, as anybody would do it."""
+    from negawatt.compress import export_huggingface
+
     del tools
     try:
         found: NDArray[np.float32] = export_huggingface.reload_check(folder, tokens)

@@ -18,8 +18,7 @@ from negawatt.actions.optimize.stages import Entry, Texts, products
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.formats import shortlist
-from negawatt.compress.search import Choice
-from negawatt.compress.sensitivity import Sensitivity
+from negawatt.compress.problem import Choice, Sensitivity
 from negawatt.core.errors import NumericsGateFailed
 from negawatt.core.outcome import Check
 from negawatt.core.protocols import Runtime

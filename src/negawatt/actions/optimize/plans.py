@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negawatt.compress.search import Choice
+from negawatt.compress.problem import Choice
 from negawatt.core.records import Format, Layer
 
 _NEAR = 0.12  # searched losses within this share of the limit need no closer look

@@ -1,6 +1,7 @@
 """The heavy stages of the job: functions of plain values, so that a worker can do them.
 
-Each takes the tools first. Those with a journal give it back, with the steps it
+Engines are imported where they are used: the job's own process names these
+functions and loads none. Each takes the tools first. Those with a journal give it back, with the steps it
 has taken meanwhile.
 """
 
@@ -22,11 +23,7 @@ from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import frozen, next_budget, pieces
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
-from negawatt.compress.calibrate import fill_bank
-from negawatt.compress.formats import rounding_error
-from negawatt.compress.gates import GatedModel
-from negawatt.compress.search import Choice, EnergyGradientSearch, Problem, budgets
-from negawatt.compress.sensitivity import Sensitivity, measure_sensitivity
+from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
 from negawatt.core.outcome import Role
 from negawatt.core.protocols import RunOptions, Runtime
 from negawatt.core.records import Format, Layer
@@ -157,6 +154,8 @@ def rounding(
     tools: Tools, source: ModelSource, formats: Sequence[Format]
 ) -> Mapping[Format, float]:
     """How far rounding alone moves the weights, by format."""
+    from negawatt.compress.formats import rounding_error
+
     del tools
     return rounding_error(source.folder, source.layers, formats)
 
@@ -169,6 +168,8 @@ def fill_candidates(
     bank: WeightBank,
 ) -> int:
     """Quantise every layer in every format; returns how many layers."""
+    from negawatt.compress.calibrate import fill_bank
+
     model = load_reference(source.folder)
     fill_bank(
         model,
@@ -245,6 +246,10 @@ def find_plans(
         model: Prices the options.
         journal: Each budget is kept when finished; gate gradients are kept beside the bank.
     """
+    from negawatt.compress.gates import GatedModel
+    from negawatt.compress.search import EnergyGradientSearch
+    from negawatt.compress.sensitivity import measure_sensitivity
+
     effort, seed = order.effort, order.seed
     bank, formats, windows = material
     store = bank.folder / "scores.npy"
@@ -297,6 +302,8 @@ def verify(
     known_plans: Sequence[Mapping[str, Format]],
 ) -> tuple[list[Trial], Journal]:
     """Run every found plan for real, then close in on the allowed loss."""
+    from negawatt.compress.search import EnergyGradientSearch
+
     sensitivity, model = problem
     priced = Problem(sensitivity, model.option_energy(sensitivity.options))
     search = EnergyGradientSearch(priced, None, np.zeros((4, 1), np.int64), seed=0)
