@@ -104,6 +104,35 @@ def test_a_stretch_with_a_hole_does_not_know_how_much_fell_into_it() -> None:
     assert found.gaps[0].energy.high == pytest.approx(2 * 3.6e6)
 
 
+def test_energy_that_may_lie_in_a_hole_is_never_more_than_there_is() -> None:
+    series = IntensitySeries(AVERAGE, (rate(100), rate(100, NOON + HOUR)))
+    found = hourly_emissions([energy(3, step=3 * HOUR)], series)
+
+    assert found.covered is not None
+    assert found.covered.high == pytest.approx(3 * 3.6e6)
+    assert found.covered.value == pytest.approx(2 * 3.6e6)
+
+
+def test_a_year_of_hours_from_two_sources_names_each_once() -> None:
+    spans = [
+        Span(
+            NOON + i * HOUR,
+            HOUR,
+            Estimate.exact(100, unit="gCO2e/kWh", source=f"provider {i % 2}"),
+        )
+        for i in range(8760)
+    ]
+    found = hourly_emissions(
+        [energy(1, NOON + i * HOUR) for i in range(8760)], IntensitySeries(AVERAGE, tuple(spans))
+    )
+
+    assert found.emissions is not None
+    assert found.intensity is not None
+    assert found.emissions.value == pytest.approx(876_000)
+    assert found.emissions.source.count("provider 1") == 1
+    assert found.intensity.source == "provider 0 + provider 1"
+
+
 def test_the_building_is_counted_in() -> None:
     series = IntensitySeries(AVERAGE, (rate(100),))
     found = hourly_emissions([energy(1)], series, stated_pue(1.5))

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.factors import Factor, table
-from negawatt.ledger.footprint.operation import GRAMS, expect
+from negawatt.ledger.footprint.operation import GRAMS, expect, total
 
 SECONDS_PER_YEAR = 365 * 86_400  # as the published methods count it
 _GRAMS_PER_KG = 1000.0
@@ -161,8 +159,8 @@ def together(shares: Mapping[str, Estimate]) -> Estimate | None:
     """The sum over parts; None when nothing was named, because that is not nothing. [gCO2e]"""
     if not shares:
         return None
-    total = reduce(add, shares.values())
-    return replace(total, boundary=f"manufacture of {', '.join(shares)}")
+    summed = total(tuple(shares.values()))
+    return replace(summed, boundary=f"manufacture of {', '.join(shares)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

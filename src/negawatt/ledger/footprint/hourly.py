@@ -6,12 +6,11 @@ for which no intensity is known is a gap that is told, never filled.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import reduce
 from itertools import pairwise
-from operator import add
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind, weakest
@@ -20,6 +19,7 @@ from negawatt.ledger.footprint.operation import (
     GRAMS_PER_KWH,
     expect,
     operational_emissions,
+    total,
 )
 
 
@@ -129,12 +129,12 @@ def hourly_emissions(
         pieces, holes = _meet(span, intensity.spans)
         gaps += holes
         if pieces:
-            shares.append(_of_stretch(pieces, spread=len(pieces) > 1 or bool(holes)))
+            shares.append(_of_stretch(span, pieces, spread=len(pieces) > 1 or bool(holes)))
     if not shares:
         return Hourly(intensity.basis, None, None, None, tuple(gaps))
-    covered = reduce(add, (joules for joules, _ in shares))
+    covered = total([joules for joules, _ in shares])
     mean = replace(_weighted(shares), boundary=f"energy-weighted, {intensity.basis}")
-    grams = reduce(add, (operational_emissions(j, rate, pue) for j, rate in shares))
+    grams = total([operational_emissions(joules, rate, pue) for joules, rate in shares])
     grams = replace(grams, boundary=f"{grams.boundary}, {intensity.basis}")
     return Hourly(intensity.basis, grams, mean, covered, tuple(gaps))
 
@@ -148,10 +148,12 @@ class _Piece:
 def _meet(span: Span, known: Sequence[Span]) -> tuple[list[_Piece], list[Gap]]:
     """Cut a stretch at the edges of the intensities it meets."""
     pieces, gaps, at = [], [], span.start
-    for one in known:
+    first = bisect_right(known, span.start, key=lambda one: one.end)
+    for place in range(first, len(known)):
+        one = known[place]
         start, end = max(one.start, span.start), min(one.end, span.end)
         if start >= end:
-            continue
+            break
         if start > at:
             gaps.append(_gap(span, at, start))
         pieces.append(_Piece(_part(span, start, end), one.estimate))
@@ -178,16 +180,17 @@ def _gap(span: Span, start: datetime, end: datetime) -> Gap:
     return Gap(start, end, _part(span, start, end))
 
 
-def _of_stretch(pieces: Sequence[_Piece], *, spread: bool) -> tuple[Estimate, Estimate]:
+def _of_stretch(span: Span, pieces: Sequence[_Piece], *, spread: bool) -> tuple[Estimate, Estimate]:
     """The energy of a stretch and the intensity it met, whichever way it was spread."""
-    joules = reduce(add, (piece.energy for piece in pieces))
+    joules = total([piece.energy for piece in pieces])
+    joules = replace(joules, high=max(joules.value, min(joules.high, span.estimate.high)))
     if not spread:
         return joules, pieces[0].rate
-    total = joules.value
+    whole = joules.value
     rate = replace(
         pieces[0].rate,
-        value=sum(p.energy.value * p.rate.value for p in pieces) / total
-        if total
+        value=sum(p.energy.value * p.rate.value for p in pieces) / whole
+        if whole
         else pieces[0].rate.value,
         low=min(p.rate.low for p in pieces),
         high=max(p.rate.high for p in pieces),
@@ -197,20 +200,21 @@ def _of_stretch(pieces: Sequence[_Piece], *, spread: bool) -> tuple[Estimate, Es
 
 
 def _weighted(shares: Sequence[tuple[Estimate, Estimate]]) -> Estimate:
-    """The mean intensity by energy, within the ends of what went into it."""
+    """The mean intensity, weighted by the best estimate of each energy."""
     rates = [rate for _, rate in shares]
-    total = sum(joules.value for joules, _ in shares)
+    whole = sum(joules.value for joules, _ in shares)
 
     def mean(end: str) -> float:
-        if not total:
+        if not whole:
             return sum(float(getattr(rate, end)) for rate in rates) / len(rates)
-        return sum(j.value * float(getattr(rate, end)) for j, rate in shares) / total
+        return sum(j.value * float(getattr(rate, end)) for j, rate in shares) / whole
 
     return replace(
         rates[0],
         low=mean("low"),
         value=mean("value"),
         high=mean("high"),
+        source=" + ".join(dict.fromkeys(rate.source for rate in rates)),
         kind=weakest((*(rate.kind for rate in rates), *(j.kind for j, _ in shares))),
     )
 

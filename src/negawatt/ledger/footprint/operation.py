@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from negawatt.core.errors import UsageError
-from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.core.quantities import J_PER_KWH
 
 GRAMS = "gCO2e"
@@ -110,6 +112,30 @@ def expect_pue(pue: Estimate) -> None:
             f"a PUE is facility over IT energy and cannot be below 1, got {pue.low:g}",
             fix="give the yearly PUE of the site, for example --pue 1.2, or leave it out",
         )
+
+
+def total(estimates: Sequence[Estimate]) -> Estimate:
+    """The sum of like figures, ends added, every source named once.
+
+    Raises:
+        UsageError: there are none, or their units differ.
+
+    >>> hours = [Estimate.exact(k, unit="J", source=f"meter {k % 2}") for k in range(4)]
+    >>> total(hours).value, total(hours).source
+    (6.0, 'meter 0 + meter 1')
+    """
+    if len({estimate.unit for estimate in estimates}) != 1:
+        raise UsageError("these figures have no sum", fix="add figures of one unit, at least one")
+    sources = dict.fromkeys(estimate.source for estimate in estimates)
+    return replace(
+        estimates[0],
+        value=math.fsum(estimate.value for estimate in estimates),
+        low=math.fsum(estimate.low for estimate in estimates),
+        high=math.fsum(estimate.high for estimate in estimates),
+        kind=weakest(estimate.kind for estimate in estimates),
+        source=" + ".join(sources),
+        period_s=None,
+    )
 
 
 def joined(*parts: str) -> str:

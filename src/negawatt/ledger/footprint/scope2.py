@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
@@ -18,6 +16,7 @@ from negawatt.ledger.footprint.operation import (
     facility_energy,
     joined,
     kilowatt_hours,
+    total,
 )
 
 
@@ -118,9 +117,7 @@ def scope2(
     if open_share > 1e-9:
         parts.append(drawn.scaled(open_share).times(rest, unit=GRAMS))
     words = words if open_share > 1e-9 else "not needed: instruments cover all"
-    market = replace(
-        reduce(add, parts), boundary=joined(drawn.boundary, "Scope 2, market-based", words)
-    )
+    market = replace(total(parts), boundary=joined(drawn.boundary, "Scope 2, market-based", words))
     notes = _notes(grid, instruments, pue)
     return Scope2(location, market, min(covered, 1.0), words, notes)
 
