@@ -16,6 +16,7 @@ from loopback import FirstShelly, LaterShelly, Redfish, Tasmota
 from meter_rigs import (
     POWER_W,
     STEP_S,
+    AmdRig,
     BatteryCounterRig,
     BatteryGaugeRig,
     HandClock,
@@ -146,6 +147,8 @@ RIGS: dict[str, Callable[[Path, Patch], Rig]] = {
     "perf event": lambda folder, patch: PerfRig(folder),
     "battery gauge": lambda folder, patch: BatteryGaugeRig(folder),
     "battery counter": lambda folder, patch: BatteryCounterRig(folder),
+    "amdsmi counter": lambda folder, patch: AmdRig(counts=True),
+    "amdsmi gauge": lambda folder, patch: AmdRig(counts=False),
     "shelly 1": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch),
     "shelly 1 count": lambda folder, patch: PlugRig(shelly, FirstShelly(), patch, address=COUNT),
     "shelly 2": lambda folder, patch: PlugRig(shelly, LaterShelly(), patch),

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from loopback import Device
 
-from negawatt.adapters.meters import battery, hwmon, perf_event
+from negawatt.adapters.meters import amdsmi, battery, hwmon, perf_event
 from negawatt.core.protocols import PowerMeter
 from negawatt.meters.inventory import as_meters
 
@@ -234,3 +234,85 @@ class BatteryCounterRig(Rig):
 
     def break_it(self) -> None:
         (self.battery / "energy_now").unlink()
+
+
+class AmdSmiException(Exception):
+    pass
+
+
+class AmdGpu:
+    """What one processor answers; None in place of an answer is an error."""
+
+    def __init__(
+        self,
+        count: int | None,
+        *,
+        watts: object = 80,
+        cap: int | None = 750_000_000,
+        bdf: str = "0000:05:00.0",
+    ) -> None:
+        self.count, self.watts, self.cap, self.bdf = count, watts, cap, bdf
+        self.broken = False
+
+
+class AmdLibrary(ModuleType):
+    """`amdsmi` as far as it is used: its units, its spelling and its way of failing."""
+
+    AmdSmiException = AmdSmiException
+    resolution_uj = 15.259
+
+    def __init__(self, *gpus: AmdGpu) -> None:
+        super().__init__("amdsmi")
+        self.gpus = gpus
+
+    def amdsmi_init(self) -> None:
+        pass
+
+    def amdsmi_get_processor_handles(self) -> list[AmdGpu]:
+        return list(self.gpus)
+
+    def amdsmi_get_gpu_device_bdf(self, gpu: AmdGpu) -> str:
+        return gpu.bdf
+
+    def amdsmi_get_energy_count(self, gpu: AmdGpu) -> dict[str, float]:
+        if gpu.broken or gpu.count is None:
+            raise AmdSmiException("Error code:\n\t2 | AMDSMI_STATUS_NOT_SUPPORTED")
+        return {
+            "energy_accumulator": gpu.count,
+            "counter_resolution": self.resolution_uj,
+            "timestamp": 1,
+        }
+
+    def amdsmi_get_power_info(self, gpu: AmdGpu) -> dict[str, object]:
+        if gpu.broken:
+            raise AmdSmiException("Error code:\n\t34 | AMDSMI_STATUS_DRIVER_NOT_LOADED")
+        return {
+            "current_socket_power": "N/A",
+            "average_socket_power": gpu.watts,
+            "gfx_voltage": 818,
+            "power_limit": 750,
+        }
+
+    def amdsmi_get_power_cap_info(self, gpu: AmdGpu) -> dict[str, int]:
+        if gpu.cap is None:
+            raise AmdSmiException("Error code:\n\t2 | AMDSMI_STATUS_NOT_SUPPORTED")
+        return {"power_cap": gpu.cap, "max_power_cap": gpu.cap}
+
+
+class AmdRig(Rig):
+    """One board, with or without an energy counter."""
+
+    def __init__(self, *, counts: bool) -> None:
+        self.clock = HandClock()
+        self.gpu = AmdGpu(1_000_000 if counts else None, watts=round(POWER_W))
+        (found,) = amdsmi.discover(AmdLibrary(self.gpu))
+        self.meter = found if counts else self.integrated(found)
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        if self.gpu.count is not None:
+            self.gpu.count += round(STEP_S * POWER_W / (AmdLibrary.resolution_uj * 1e-6))
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.gpu.broken = True

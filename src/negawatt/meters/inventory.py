@@ -72,9 +72,19 @@ def discover(adapters: Sequence[str] | None = None) -> Inventory:
             registry.load(registry.METERS, name)  # raises, naming the ones there are
     answers = [_ask(name) for name in chosen]
     return Inventory(
-        meters=tuple(meter for meters, _ in answers for meter in meters),
+        meters=_each_once(meter for meters, _ in answers for meter in meters),
         missing=_told_once(missing for _, missing in answers if missing is not None),
     )
+
+
+def _each_once(meters: Iterable[PowerMeter]) -> tuple[PowerMeter, ...]:
+    """One meter a boundary: a counter before one that is sampled, then the first found."""
+    chosen: dict[str, PowerMeter] = {}
+    for meter in meters:
+        known = chosen.setdefault(meter.boundary, meter)
+        if isinstance(known, Integrated) and not isinstance(meter, Integrated):
+            chosen[meter.boundary] = meter
+    return tuple(chosen.values())
 
 
 def _told_once(missing: Iterable[Missing]) -> tuple[Missing, ...]:

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from negawatt.core import registry
-from negawatt.core.protocols import PowerMeter, Tracker
+from negawatt.core.protocols import PowerMeter
 from negawatt.meters.window import Window, measure
 
 
-def tracker(name: str, **options: Any) -> Tracker:
+def tracker(name: str, **options: Any) -> Any:
     """Somewhere to write the figures of windows: hand its `record` to `measure` as `then`.
 
         board = negawatt.tracker("tensorboard", folder="runs/today")
@@ -24,12 +24,14 @@ def tracker(name: str, **options: Any) -> Tracker:
             another package brings.
         options: What that tracker takes; the how-to pages show them.
 
+    Returns:
+        A `Tracker`, with whatever else that one offers.
+
     Raises:
         UsageError: nobody brings a tracker of that name, or it takes other options.
         RuntimeUnavailable: its library is not installed; the message says how to get it.
     """
-    made: Tracker = registry.build(registry.TRACKERS, name, **options)
-    return made
+    return registry.build(registry.TRACKERS, name, **options)
 
 
 def callback(

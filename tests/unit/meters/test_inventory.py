@@ -21,7 +21,7 @@ class Counter:
 
 
 class Gauge:
-    name, boundary, limit = "plug:hall", "wall", Watts(2000.0)
+    name, boundary, limit = "plug:hall", "wall:2", Watts(2000.0)
 
     def power(self) -> Watts:
         return Watts(1.0)
@@ -45,7 +45,14 @@ def test_counters_come_as_they_are_and_gauges_integrated(monkeypatch: pytest.Mon
     first, second = discover().meters
     assert first is counter
     assert isinstance(second, Integrated)
-    assert (second.name, second.boundary) == ("plug:hall", "wall")
+    assert (second.name, second.boundary) == ("plug:hall", "wall:2")
+
+
+def test_a_boundary_is_read_once_and_counted_if_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    gauge, counter, later = Gauge(), Counter(), Counter()
+    gauge.boundary = counter.boundary  # type: ignore[misc]
+    install(monkeypatch, board=lambda: [gauge], chip=lambda: [counter], other=lambda: [later])
+    assert discover().meters == (counter,)
 
 
 def test_one_broken_adapter_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

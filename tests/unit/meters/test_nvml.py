@@ -7,6 +7,7 @@ import pytest
 
 from negawatt.adapters.meters import nvml
 from negawatt.core.errors import MeterUnavailable
+from negawatt.meters.inventory import as_meters
 
 NOT_SUPPORTED, GPU_IS_LOST, LIBRARY_NOT_FOUND = 3, 15, 12
 
@@ -20,8 +21,16 @@ class NVMLError(Exception):
 class Gpu:
     """What one board answers; an int in place of an answer is the error it gives."""
 
-    def __init__(self, energy_mj: int | NVMLError, power_mw: int | NVMLError = 70_000) -> None:
+    def __init__(
+        self,
+        energy_mj: int | NVMLError,
+        power_mw: int | NVMLError = 70_000,
+        *,
+        mig: bool = False,
+        virtualization: int = 0,
+    ) -> None:
         self.energy_mj, self.power_mw = energy_mj, power_mw
+        self.mig, self.virtualization = mig, virtualization
 
 
 class Library(ModuleType):
@@ -58,6 +67,30 @@ class Library(ModuleType):
     def nvmlDeviceGetEnforcedPowerLimit(self, gpu: Gpu) -> int:  # noqa: N802
         return 300_000
 
+    def nvmlDeviceGetMigMode(self, gpu: Gpu) -> list[int]:  # noqa: N802
+        if gpu.mig:
+            return [1, 1]
+        raise NVMLError(NOT_SUPPORTED)
+
+    def nvmlDeviceGetVirtualizationMode(self, gpu: Gpu) -> int:  # noqa: N802
+        return gpu.virtualization
+
+
+def test_a_board_cut_into_slices_is_told_whole_and_says_so() -> None:
+    (counter,) = nvml.discover(Library(Gpu(5_000, mig=True)))
+    (gauge,) = as_meters(nvml.discover(Library(Gpu(NVMLError(NOT_SUPPORTED), mig=True))))
+    (whole,) = nvml.discover(Library(Gpu(5_000)))
+    assert (counter.boundary, whole.label) == ("gpu:0", "")
+    for meter in (counter, gauge):
+        assert "MIG slices share it, and how is unknown" in meter.label
+
+
+def test_a_virtual_gpu_is_unknown_whatever_it_says() -> None:
+    with pytest.raises(MeterUnavailable, match="virtual GPU") as raised:
+        nvml.discover(Library(Gpu(5_000, virtualization=2)))
+    assert "on the host" in raised.value.fix
+    assert nvml.discover(Library(Gpu(5_000, virtualization=1)))  # passed through whole
+
 
 def test_a_counter_is_read_in_millijoules() -> None:
     gpu = Gpu(energy_mj=5_000)
@@ -83,7 +116,7 @@ def test_every_board_has_a_boundary_of_its_own() -> None:
 
 def test_a_board_that_says_nothing_makes_the_sum_unknown() -> None:
     dumb = Gpu(NVMLError(NOT_SUPPORTED), NVMLError(NOT_SUPPORTED))
-    with pytest.raises(MeterUnavailable, match="GPU 1 reports neither"):
+    with pytest.raises(MeterUnavailable, match="GPU 1 tells no energy"):
         nvml.discover(Library(Gpu(1), dumb))
 
 

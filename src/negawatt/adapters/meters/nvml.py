@@ -1,7 +1,9 @@
 """NVIDIA GPUs, through NVML (package `nvidia-ml-py`).
 
 Boards since Volta count energy; older ones report power alone, which is then sampled while a
-window is open. Both are the whole board: chip, memory and voltage regulators.
+window is open. Both are the whole board: chip, memory and voltage regulators. A board that is cut
+into MIG slices is told whole and says so, because no slice has a counter; a virtual GPU is told not
+at all.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from negawatt.core.quantities import Joules, Watts
 
 _J_PER_MJ = 1e-3  # NVML counts millijoules
 _W_PER_MW = 1e-3  # and milliwatts
+_GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU: this machine has a virtual GPU
+_SHARED = "whole board; MIG slices share it, and how is unknown"
 
 
 #: The `pynvml` module, which publishes no types. Used of it: `NVMLError`, `nvmlInit`,
 #: `nvmlDeviceGetCount`, `nvmlDeviceGetHandleByIndex`, `nvmlDeviceGetTotalEnergyConsumption`,
-#: `nvmlDeviceGetPowerUsage` and `nvmlDeviceGetEnforcedPowerLimit`.
+#: `nvmlDeviceGetPowerUsage`, `nvmlDeviceGetEnforcedPowerLimit` and, where the driver has them,
+#: `nvmlDeviceGetMigMode` and `nvmlDeviceGetVirtualizationMode`.
 Nvml = Any
 
 
@@ -35,6 +40,7 @@ class NvmlCounter:
 
     def __init__(self, nvml: Nvml, index: int, handle: object) -> None:
         self._nvml, self._index, self._handle = nvml, index, handle
+        self.label = _label(nvml, handle)
         self._lock = threading.Lock()
         self._last_mj: int | None = None
 
@@ -74,6 +80,7 @@ class NvmlGauge:
 
     def __init__(self, nvml: Nvml, index: int, handle: object) -> None:
         self._nvml, self._index, self._handle = nvml, index, handle
+        self.label = _label(nvml, handle)
 
     @property
     def name(self) -> str:
@@ -111,9 +118,25 @@ def _library() -> Nvml:
         ) from error
 
 
+def _mode(nvml: Nvml, question: str, handle: object) -> Any:
+    """What a driver says about how a GPU is shared; None when it knows no such thing."""
+    try:
+        return getattr(nvml, question)(handle)
+    except (AttributeError, nvml.NVMLError):
+        return None
+
+
+def _label(nvml: Nvml, handle: object) -> str:
+    """A word of warning where MIG is on: energy and power are the whole board's all the same."""
+    now = _mode(nvml, "nvmlDeviceGetMigMode", handle)  # [current, pending]
+    return _SHARED if now and now[0] else ""
+
+
 def _meter(nvml: Nvml, index: int) -> NvmlCounter | NvmlGauge | None:
     """The best way to read one GPU; None when it offers no way."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    if _mode(nvml, "nvmlDeviceGetVirtualizationMode", handle) == _GUEST:
+        return None  # whatever a guest is told, its share of the board is not in it
     try:
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError:
@@ -151,8 +174,8 @@ def discover(nvml: Nvml | None = None) -> list[NvmlCounter | NvmlGauge]:
     dumb = [index for index, meter in enumerate(found) if meter is None]
     if dumb:
         raise MeterUnavailable(
-            f"GPU {', '.join(map(str, dumb))} reports neither energy nor power (a MIG slice, a "
-            f"virtual GPU or a very old board)",
+            f"GPU {', '.join(map(str, dumb))} tells no energy and no power of its own (a "
+            f"virtual GPU, or a very old board)",
             fix="measure on the host, or hide that GPU from this process",
         )
     return [meter for meter in found if meter is not None]
