@@ -19,7 +19,6 @@ from spent import World
 import negawatt
 from negawatt.core import registry
 from negawatt.core.errors import RuntimeUnavailable, UsageError
-from negawatt.core.protocols import Tracker
 
 # What libraries say of each other's versions while they are imported is theirs to settle.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -27,7 +26,7 @@ EVERYTHING = "package:0 + gpu:0"
 
 
 class Rig(Protocol):
-    tracker: Tracker
+    tracker: Any
 
     def joules(self, window: str, boundary: str) -> float | None:
         """What the library holds, all windows of the name added up; None when nothing. [J]"""
@@ -62,7 +61,7 @@ class MLflowRig:
         self._client: Any = import_module("mlflow").MlflowClient(tracking_uri=uri)
 
     def joules(self, window: str, boundary: str) -> float | None:
-        run_id = self.tracker.run_id  # type: ignore[attr-defined]
+        run_id = self.tracker.run_id
         name = f"negawatt/{window}/{_name(boundary)}"
         history = self._client.get_metric_history(run_id, name)
         return sum(metric.value for metric in history) if history else None

@@ -31,7 +31,7 @@ def test_figures_are_metrics_and_their_source_is_a_tag(uri: str) -> None:
     world, tracker = World(), negawatt.tracker("mlflow", uri=uri, experiment="green")
     for joules in (10.0, 20.0):
         world.spend("epoch", joules, tracker.record)
-    run_id = tracker.run_id  # type: ignore[attr-defined]
+    run_id = tracker.run_id
     client = mlflow.MlflowClient(tracking_uri=uri)
     assert client.get_run(run_id).info.status == "RUNNING"
     tracker.close()
