@@ -161,6 +161,11 @@ def plain(text: str, what: str) -> str:
     return text
 
 
+def told(text: str) -> str:
+    """A name that the system told, in a form that every store keeps: a lone byte is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "")
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

@@ -11,6 +11,13 @@ from negawatt.core.errors import LedgerError
 
 APPLICATION_ID = 0x6E676C67  # "nglg", in the header of every ledger file
 
+#: One statement sees one moment: another process may be making the file a ledger right now.
+_STATE = """
+SELECT (SELECT application_id FROM pragma_application_id),
+       (SELECT user_version FROM pragma_user_version),
+       (SELECT count(*) FROM sqlite_master)
+"""
+
 
 def steps() -> Sequence[str]:
     """The SQL of each migration, in order of its number; step N makes schema N.
@@ -29,9 +36,7 @@ def schema_of(connection: sqlite3.Connection, path: Path, *, latest: int) -> int
     Raises:
         LedgerError: it is a database of something else, or of a newer negawatt.
     """
-    owner = _pragma(connection, "application_id")
-    schema = _pragma(connection, "user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    owner, schema, tables = (int(n) for n in connection.execute(_STATE).fetchone())
     if owner != APPLICATION_ID and (owner or schema or tables):
         raise LedgerError(
             f"{path} is a database, but not a ledger", fix="name a ledger, or a file yet to be made"
@@ -64,10 +69,6 @@ def migrate(connection: sqlite3.Connection, path: Path, scripts: Sequence[str]) 
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-
-
-def _pragma(connection: sqlite3.Connection, name: str) -> int:
-    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _statements(script: str) -> Iterator[str]:

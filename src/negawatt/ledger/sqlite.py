@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ class SqliteStore:
                 fix="measure something first (`negawatt measure -- CMD`), or name the file",
             )
         self._path = path
-        self._pid = os.getpid()
+        self._opened_by = os.getpid(), threading.get_ident()
         with explained(path, "open"):
             self._connection = _connect_to_read(path) if readonly else _connect_to_write(path)
             schema = schema_of(self._connection, path, latest=len(steps()))
@@ -58,7 +59,7 @@ class SqliteStore:
 
     def append(self, makes: Iterable[Make]) -> int:
         """Add rows at the end, all or none; see `Store`."""
-        self._refuse_fork()
+        self._refuse_others()
         added = 0
         with explained(self._path, "append to"), self._writing():
             head = self._sound_head()
@@ -94,7 +95,7 @@ class SqliteStore:
 
     def keep(self, checkpoint: str) -> None:
         """Add the text of a checkpoint."""
-        self._refuse_fork()
+        self._refuse_others()
         with explained(self._path, "append to"), self._writing():
             self._connection.execute("INSERT INTO checkpoints (text) VALUES (?)", (checkpoint,))
 
@@ -107,7 +108,7 @@ class SqliteStore:
     @contextmanager
     def moment(self) -> Iterator[None]:
         """One moment of the file, whose pages and indexes are checked first."""
-        self._refuse_fork()
+        self._refuse_others()
         with explained(self._path, "read"):
             self._connection.execute("BEGIN")
             try:
@@ -122,7 +123,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file."""
-        if os.getpid() == self._pid:  # closing a file in a fork drops the locks of its parent
+        if (
+            os.getpid() == self._opened_by[0]
+        ):  # closing a file in a fork drops the locks of its parent
             self._connection.close()
 
     @contextmanager
@@ -157,12 +160,18 @@ class SqliteStore:
                 with suppress(sqlite3.ProgrammingError):  # the ledger was closed meanwhile
                     cursor.close()
 
-    def _refuse_fork(self) -> None:
-        if os.getpid() != self._pid:
-            raise LedgerError(
-                f"the ledger {self._path} was opened in another process, before it forked",
-                fix="open the ledger anew in each process; many may write at once",
-            )
+    def _refuse_others(self) -> None:
+        process, thread = self._opened_by
+        for opened, here, word in (
+            (process, os.getpid(), "process, before it forked"),
+            (thread, threading.get_ident(), "thread"),
+        ):
+            if opened != here:
+                raise LedgerError(
+                    f"the ledger {self._path} was opened in another {word}",
+                    fix="open the ledger anew in each process and each thread;"
+                    " many may write at once",
+                )
 
 
 def _connect_to_write(path: Path) -> sqlite3.Connection:

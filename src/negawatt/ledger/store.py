@@ -22,6 +22,7 @@ from negawatt.ledger.entry import (
     plain,
     sealed,
     stamp,
+    told,
 )
 from negawatt.ledger.faults import broken
 from negawatt.ledger.keys import Key
@@ -112,7 +113,7 @@ class Ledger:
 
         def make(head: Head) -> Row:
             row = Row(
-                head.sequence + 1, stamp(self._clock.now()), kind, writer.who, writer.host, body,
+                head.sequence + 1, stamp(self._clock.now()), kind, told(writer.who), told(writer.host), body,
                 canonical(writer.versions), head.hash, "", writer.machine,
             )  # fmt: skip
             return sealed(row)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import resource
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,28 +67,134 @@ def test_verifying_while_others_write_raises_no_false_alarm(tmp_path: Path) -> N
     assert len(seen) > 2  # it really did look in between
 
 
-def test_kill_9_while_writing_loses_no_acknowledged_entry(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"
-    acknowledged: dict[int, str] = {}
-    for lines in (1, 7, 23):
-        writer = _writer(path, "victim", 1_000_000)
-        assert writer.stdout is not None
-        for _ in range(lines):
-            sequence, own = writer.stdout.readline().split()
-            acknowledged[int(sequence)] = own
-        os.kill(writer.pid, signal.SIGKILL)
-        rest, _ = writer.communicate(timeout=30)
-        assert writer.returncode == -signal.SIGKILL
-        for line in rest.splitlines():
-            if len(parts := line.split()) == 2 and len(parts[1]) == 64:
-                acknowledged[int(parts[0])] = parts[1]
+def _killings(folder: Path, rounds: int, seed: int) -> dict[str, int]:
+    script = Path(__file__).parents[2] / "samples" / "ledger_killer.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder), str(rounds), str(seed)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"seed {seed}: {done.stderr}"
+    told: dict[str, int] = json.loads(done.stdout)
+    return told
 
+
+def test_kill_9_at_any_instant_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    told = _killings(tmp_path, rounds=64, seed=random.SystemRandom().getrandbits(32))
+    assert told["killed"] == 3 * 64
+    assert told["acknowledged"] > 64  # they truly wrote
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_kill_9_many_times_more(tmp_path: Path, seed: int) -> None:
+    assert _killings(tmp_path, rounds=600, seed=seed)["killed"] == 1800
+
+
+def test_threads_write_side_by_side_each_with_a_ledger_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+
+    def write(name: int) -> list[str]:
         with open_ledger(path) as ledger:
-            assert ledger.verify().sequence >= max(acknowledged)
-            kept = {entry.sequence: entry.hash for entry in ledger.entries()}
-            assert {n: kept.get(n) for n in acknowledged} == acknowledged
-            ledger.append("measure", {"after": "death"})  # and it goes on
+            return [ledger.append("measure", {"name": name, "n": n}).hash for n in range(15)]
+
+    with ThreadPoolExecutor(4) as threads:
+        written = [own for part in threads.map(write, range(4)) for own in part]
+    with open_ledger(path, readonly=True) as ledger:
+        assert ledger.verify().sequence == 60
+        assert {entry.hash for entry in ledger.entries()} == set(written)
+
+
+def test_a_ledger_of_another_thread_is_refused_in_words(tmp_path: Path) -> None:
+    with open_ledger(tmp_path / "ledger.db") as ledger, ThreadPoolExecutor(1) as thread:
+        with pytest.raises(LedgerError, match="another thread") as caught:
+            thread.submit(ledger.append, "measure", {}).result()
+        assert "each thread" in caught.value.fix
+        assert ledger.append("measure", {}).sequence == 1
+
+
+FORKED = """
+import os, sys
+from pathlib import Path
+from negawatt.core.errors import LedgerError
+from negawatt.ledger import open_ledger
+with open_ledger(Path(sys.argv[1])) as ledger:
+    ledger.append("measure", {})
+    child = os.fork()
+    if child == 0:
+        try:
+            ledger.append("measure", {})
+        except LedgerError as error:
+            print(error, flush=True)
+        ledger.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(ledger.append("measure", {}).sequence)
+"""
+
+
+def test_a_ledger_from_before_a_fork_is_refused_and_the_parent_goes_on(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, str(tmp_path / "ledger.db")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert "before it forked" in done.stdout
+    assert done.stdout.splitlines()[-1] == "2"
+
+
+def test_a_writer_that_waited_too_long_says_for_whom(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as ledger:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ledger.store._connection.execute("PRAGMA busy_timeout = 20")
+        with pytest.raises(LedgerError, match="held it for too long") as caught:
+            ledger.append("measure", {})
+        assert "fuser" in caught.value.fix
+        other.execute("ROLLBACK")
+        other.close()
+        assert ledger.append("measure", {}).sequence == 1
+
+
+def test_a_disk_that_fills_up_loses_nothing_and_takes_more_when_there_is_room(
+    tmp_path: Path,
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"x" * 100_000)
+        with open_ledger(disk / "ledger.db") as ledger:
+            kept: list[str] = []
+
+            def fill() -> None:
+                while len(kept) < 1000:
+                    kept.append(ledger.append("measure", {"pad": "x" * 4000}).hash)
+
+            with pytest.raises(LedgerError, match=r"disk (is full|refused)") as caught:
+                fill()
+            assert caught.value.fix
+            assert kept
+            assert [entry.hash for entry in ledger.entries()] == kept
+            assert ledger.verify().sequence == len(kept)
+            ballast.unlink()
+            assert ledger.append("measure", {}).sequence == len(kept) + 1
             ledger.verify()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)  # noqa: S607
 
 
 def test_a_full_file_is_a_clear_error_and_the_chain_stays_whole(tmp_path: Path) -> None:
