@@ -5,6 +5,7 @@ Energy can be made to flow through a rig, and it can be broken.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,16 @@ from types import ModuleType
 import pytest
 from loopback import Device
 
-from negawatt.adapters.meters import amdsmi, battery, hwmon, perf_event
+from negawatt.adapters.meters import (
+    amdsmi,
+    apple,
+    battery,
+    hwmon,
+    ipmi,
+    modbus,
+    mqtt,
+    perf_event,
+)
 from negawatt.core.protocols import PowerMeter
 from negawatt.meters.inventory import as_meters
 
@@ -316,3 +326,141 @@ class AmdRig(Rig):
 
     def break_it(self) -> None:
         self.gpu.broken = True
+
+
+class ModbusRig(PlugRig):
+    """A register of a meter behind pymodbus's own server."""
+
+    def __init__(self, register: str, patch: pytest.MonkeyPatch) -> None:
+        from modbus_meter import ModbusMeter
+
+        address = "{adapter}://{place}/1/" + register
+        super().__init__(modbus, ModbusMeter(), patch, address=address)  # type: ignore[arg-type]
+
+
+class MqttRig(Rig):
+    """A Tasmota plug that publishes to a broker."""
+
+    topic = "tele/desk/SENSOR"
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, options: str = "") -> None:
+        from mqtt_broker import Broker
+
+        self.clock, self.broker, self.joules = HandClock(), Broker(), 11_466_000.0
+        self.publish()
+        place = f"mqtt://{self.broker.place}/{self.topic}{options}"
+        patch.setenv("NEGAWATT_OUTSIDE_METERS", place)
+        (found,) = mqtt.discover(self.clock)
+        self.listener = found._ask.__self__
+        self.meter = found if hasattr(found, "energy") else self.integrated(found)
+
+    def publish(self) -> None:
+        energy = {"Total": round(self.joules / 3.6e6, 3), "Power": POWER_W, "Voltage": 230}
+        self.broker.publish(self.topic, json.dumps({"Time": "2024-11-23", "ENERGY": energy}))
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        self.joules += STEP_S * POWER_W
+        self.publish()
+        with self.listener._changed:
+            now = self.clock.wall_s
+            assert self.listener._changed.wait_for(lambda: self.listener._last[0] == now, 5)
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.clock.wall_s += 60.0  # the plug has fallen silent
+
+    def close(self) -> None:
+        self.listener.close()
+        self.broker.close()
+
+
+def program(folder: Path, name: str, script: str, patch: pytest.MonkeyPatch) -> Path:
+    """An executable on the search path that prints what the real one prints."""
+    folder.mkdir(exist_ok=True)
+    tool = folder / name
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    patch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return tool
+
+
+DCMI = """
+    Instantaneous power reading:                   {watts} Watts
+    Minimum during sampling period:                 18 Watts
+    Maximum during sampling period:                438 Watts
+    Average power reading over sample period:      222 Watts
+    IPMI timestamp:                           Sat Nov 23 19:00:00 2024
+    Sampling period:                          00000001 Seconds.
+    Power reading state is:                   {state}
+
+"""
+
+
+class IpmiRig(Rig):
+    """A server whose controller answers `ipmitool dcmi power reading`."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.clock, self.says = HandClock(), folder / "says"
+        self.says.write_text(DCMI.format(watts=round(POWER_W), state="activated"))
+        program(
+            folder / "bin",
+            "ipmitool",
+            f'test "$*" = "dcmi power reading" && cat {self.says}',
+            patch,
+        )
+        patch.setenv("NEGAWATT_OUTSIDE_METERS", "ipmi://")
+        self.meter = self.integrated(ipmi.discover()[0])
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.says.unlink()
+
+
+#: What `powermetrics --samplers cpu_power -n 1 -f plist` prints, without its clusters.
+POWERMETRICS = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+<key>is_delta</key><true/>
+<key>elapsed_ns</key><integer>204511791</integer>
+<key>hw_model</key><string>Mac14,2</string>
+<key>processor</key>
+<dict>
+<key>clusters</key><array/>
+<key>cpu_energy</key><integer>{energy}</integer>
+<key>cpu_power</key><real>{cpu}</real>
+<key>gpu_power</key><real>{gpu}</real>
+<key>ane_power</key><real>0</real>
+{combined}
+</dict>
+</dict>
+</plist>
+"""
+
+
+def powermetrics(cpu_mw: float, gpu_mw: float, *, combined: bool = True) -> str:
+    total = f"<key>combined_power</key><real>{cpu_mw + gpu_mw}</real>" if combined else ""
+    return POWERMETRICS.format(energy=round(cpu_mw / 5), cpu=cpu_mw, gpu=gpu_mw, combined=total)
+
+
+class AppleRig(Rig):
+    """A Mac whose `powermetrics` prints a property list."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.clock, self.says = HandClock(), folder / "says"
+        self.says.write_text(powermetrics(POWER_W * 750, POWER_W * 250))
+        program(folder / "bin", "powermetrics", f"cat {self.says}", patch)
+        patch.setenv("NEGAWATT_OUTSIDE_METERS", "apple://")
+        patch.setattr(os, "geteuid", lambda: 0)
+        self.meter = self.integrated(apple.discover("darwin")[0])
+
+    def flow(self) -> float:
+        self.clock.wall_s += STEP_S
+        return STEP_S * POWER_W
+
+    def break_it(self) -> None:
+        self.says.unlink()
