@@ -1,0 +1,1 @@
+"""Where ledgers are kept, besides the file that comes with the core."""
