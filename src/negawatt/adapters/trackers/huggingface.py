@@ -11,6 +11,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from negawatt.adapters.trackers.phases import Measure, Phases
+from negawatt.core.errors import UsageError
 
 
 class EnergyCallback(TrainerCallback):
@@ -28,8 +29,17 @@ class EnergyCallback(TrainerCallback):
         self._phases = Phases(measure)
 
     def lead(self, trainer: Any) -> None:
-        """Go before the callbacks that report, so that they report the energy too."""
+        """Go before the callbacks that report, so that they report the energy too.
+
+        Raises:
+            UsageError: the trainer was made without this callback.
+        """
         order = trainer.callback_handler.callbacks
+        if self not in order:
+            raise UsageError(
+                "this trainer does not have this callback",
+                fix="make it with Trainer(..., callbacks=[energy]), then energy.lead(trainer)",
+            )
         order.remove(self)
         order.insert(1, self)  # after the one that says when to log and evaluate
 

@@ -6,18 +6,11 @@ import html
 from typing import Any
 
 from negawatt.adapters.trackers.phases import Measure
-from negawatt.core.errors import NegawattError, UsageError
+from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Measured
 
 _USAGE = "%%negawatt [NAME] [-o VARIABLE]"
-
-
-class CellFailed(NegawattError):
-    """The measured cell raised; its own traceback is shown above."""
-
-    def _render_traceback_(self) -> list[str]:  # IPython asks for it: one traceback is enough
-        return []
 
 
 def rows(measured: Measured) -> list[tuple[str, Estimate]]:
@@ -82,8 +75,10 @@ def extend(shell: Any, measure: Measure) -> None:
             shell.user_ns[variable] = measured
         shown = {"text/plain": as_text(measured), "text/html": as_html(measured)}
         display(shown, raw=True)
-        if not ran.success:
-            raise CellFailed("the measured cell failed", fix="see the traceback above it")
+        failure = ran.error_before_exec or ran.error_in_exec
+        if failure is not None:  # whoever runs all cells must stop here; one traceback is enough
+            failure._render_traceback_ = list
+            raise failure
 
     negawatt.__doc__ = f"Measure what a cell spends: {_USAGE}"
     shell.register_magic_function(negawatt, "line_cell", "negawatt")

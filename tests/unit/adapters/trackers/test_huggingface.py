@@ -12,6 +12,7 @@ from spent import World
 
 import negawatt
 from negawatt.adapters.trackers.huggingface import EnergyCallback
+from negawatt.core.errors import UsageError
 
 pytest.importorskip(
     "accelerate", reason="the Trainer needs accelerate: pip install 'negawatt[huggingface]'"
@@ -153,6 +154,12 @@ def test_in_front_the_reporters_see_it_too(make: MakeTrainer) -> None:
     trainer.train()
     assert len([logs for logs in seen if "step_energy_J" in logs]) == 2
     assert len([logs for logs in seen if "eval_energy_J" in logs]) == 2
+
+
+def test_it_cannot_lead_a_trainer_it_is_not_in(make: MakeTrainer) -> None:
+    world = World()
+    with pytest.raises(UsageError, match="does not have"):
+        EnergyCallback(world.measure).lead(make(world))
 
 
 def test_through_the_door_with_the_meters_of_this_machine(make: MakeTrainer) -> None:

@@ -76,7 +76,7 @@ def test_a_cell_that_fails_is_measured_and_stays_failed(shell: Any) -> None:
     shell.user_ns["world"] = world
     with capture.capture_output() as out:
         ran = shell.run_cell("%%negawatt\nworld.work(10.0)\n1 / 0")
-    assert not ran.success
+    assert isinstance(ran.error_in_exec, ZeroDivisionError)
     assert world.seen[0].energy.value == pytest.approx(30.0)
     assert out.stdout.count("Traceback") == 1
     assert "ZeroDivisionError" in out.stdout
