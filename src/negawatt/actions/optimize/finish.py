@@ -19,7 +19,7 @@ from negawatt.actions.optimize.trials import Track, Trial
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Check, Facts, Outcome
-from negawatt.core.protocols import RunOptions
+from negawatt.core.protocols import Precision, RunOptions
 from negawatt.core.records import Decision, Format
 from negawatt.energy.model import EnergyModel
 from negawatt.models.load import load_tokenizer
@@ -45,7 +45,7 @@ def export(
     tokens = job.track.test.exam.windows[:1, :_SAME_TOKENS]
     job.load(runtime)
     shop.call(write_served, tools, job.track, trial, source.folder, served)
-    found = {f"{runtime.name} artifact, reloaded": shop.call(logits, tools, served, tokens)}
+    served_logits = shop.call(logits, tools, served, tokens)
     said = shop.call(reply, tools, served, job.track.threads, job.texts.prompt, job.texts.stop)
     tools.progress("export", 0.3)
     job.load(tools.reference)
@@ -54,12 +54,16 @@ def export(
     text = shop.call(spoken, tools, source.folder, said)
     tools.progress("export", 0.6)
     job.load(tools.reference)  # afresh: the exact weights are twice as large as the 16-bit ones
-    wanted = shop.call(searched_logits, tools, job.track, job.reference_folder, trial, tokens)
+    given = (job.track, job.reference_folder, trial, tokens)
+    exact = shop.call(searched_logits, tools, *given, "exact")
+    fast = shop.call(searched_logits, tools, *given, "fast")
     job.load(tools.reference)
-    found["Hugging Face folder, reloaded by transformers"] = shop.call(
-        reloaded, tools, foreign, tokens
-    )
-    for name, values in found.items():
+    # transformers unpacks the whole model at once; in 16 bits that fits the memory of the job
+    foreign_logits = shop.call(reloaded, tools, foreign, tokens)
+    for name, wanted, values in (
+        (f"{runtime.name} artifact, reloaded", exact, served_logits),
+        ("Hugging Face folder, reloaded by transformers", fast, foreign_logits),
+    ):
         kl = divergence(wanted, values)
         told = f"KL {kl:.2e} nat/token on {_SAME_TOKENS} tokens, limit {_SAME_KL}"
         job.checks.append(Check(f"{name}, equals the searched model", kl < _SAME_KL, told))
@@ -156,14 +160,19 @@ def logits(tools: Tools, served: Path, tokens: NDArray[np.int64]) -> NDArray[np.
 
 
 def searched_logits(
-    tools: Tools, track: Track, base: Path, trial: Trial, tokens: NDArray[np.int64]
+    tools: Tools,
+    track: Track,
+    base: Path,
+    trial: Trial,
+    tokens: NDArray[np.int64],
+    precision: Precision,
 ) -> NDArray[np.float32]:
     """Logits of the reference engine with the chosen weights decoded into it."""
     place = track.folder / "searched-in-reference"
     shutil.rmtree(place, ignore_errors=True)
     tools.reference.compress(base, track.bank.view(trial.plan), place)
-    exact = RunOptions(threads=tools.cores, precision="exact")
-    with tools.reference.open(place, exact) as session:
+    options = RunOptions(threads=tools.cores, precision=precision)
+    with tools.reference.open(place, options) as session:
         found = np.asarray(session.forward(tokens))
     shutil.rmtree(place, ignore_errors=True)
     return found
@@ -175,7 +184,9 @@ def reloaded(tools: Tools, folder: Path, tokens: NDArray[np.int64]) -> NDArray[n
 
     del tools
     try:
-        found: NDArray[np.float32] = export_huggingface.reload_check(folder, tokens)
+        found: NDArray[np.float32] = export_huggingface.reload_check(
+            folder, tokens, precision="fast"
+        )
     except Exception as error:  # of any library on the way
         raise RuntimeUnavailable(
             f"{folder} was written, but a plain transformers load of it failed: {error}",

@@ -13,12 +13,12 @@ from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import conclude, stages
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
-from negawatt.actions.optimize.plans import divergence, fitting, uniform_plan
+from negawatt.actions.optimize.plans import divergence, fitting, frozen, next_budget, uniform_plan
 from negawatt.actions.optimize.stages import Entry, Texts, products
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.formats import shortlist
-from negawatt.compress.problem import Choice, Sensitivity
+from negawatt.compress.problem import Choice, Problem, Sensitivity
 from negawatt.core.errors import NumericsGateFailed
 from negawatt.core.outcome import Check
 from negawatt.core.protocols import Runtime
@@ -34,13 +34,14 @@ from negawatt.energy.model import (
     Observation,
     calibrate,
 )
-from negawatt.energy.units import units
+from negawatt.energy.units import Unit, spread, units
 from negawatt.models.corpus import Corpus
 from negawatt.models.source import ModelSource
 
-_VERSION = 6  # of the steps; results of another one are not reused
+_VERSION = 7  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token: above 16-bit rounding, far below any wrong kernel
 _BASE = "16 bit"
+_TRIALS_A_WORKER = 2
 
 
 class OptimizeJob:
@@ -59,6 +60,7 @@ class OptimizeJob:
     def __init__(self, order: Order, tools: Tools, work: Path, source: ModelSource) -> None:
         self.order, self.tools, self.work, self.source = order, tools, work, source
         self.checks: list[Check] = []
+        self._tried = 0
 
     @property
     def base_key(self) -> str:
@@ -97,8 +99,10 @@ class OptimizeJob:
         self.load(reference)
         formats = self._formats(table, wanted)
         bank = self._candidates(texts, formats)
-        self.load(runtime, reference)
         bare = self._model(table, {})
+        # The table alone prices options: it is kept, so the same seed finds the same plans.
+        sensitivity, choices = self._search(texts, bank, formats, bare)
+        self.load(runtime)
         track = self._track(texts, converted, bank)
         self.track = track = replace(track, threads=self._threads(track))
         uniform = self._uniform(track, formats, bare)
@@ -106,10 +110,6 @@ class OptimizeJob:
         remember(
             self.tools.cache, model, architecture=self.source.architecture, threads=track.threads
         )
-        self.load(reference)
-        # The table alone prices options: it is kept, so the same seed finds the same plans.
-        sensitivity, choices = self._search(texts, bank, formats, bare)
-        self.load(runtime)
         trials = [*uniform, *self._verify(track, choices, sensitivity, bare, uniform)]
         evidence = self._evidence(trials, texts, track.threads, model, bare)
         alone = dict(zip(sensitivity.options, sensitivity.alone.tolist(), strict=True))
@@ -179,7 +179,6 @@ class OptimizeJob:
         )
         name = f"{tools.runtime.name} {tools.runtime.version}"
         path = costs.kept_at(tools.cache, machine=tools.machine_id, runtime=name)
-        self.load(tools.runtime)
         return tools.workshop.call(stages.measure_table, tools, wanted, path), wanted
 
     def _formats(self, table: CostTable, wanted: Wanted) -> tuple[Format, ...]:
@@ -248,27 +247,48 @@ class OptimizeJob:
     def _uniform(
         self, track: Track, formats: tuple[Format, ...], model: EnergyModel
     ) -> list[Trial]:
-        """What everybody has: uniform int8, uniform int4, and 16 bits in the same engine.
+        """What everybody has: 16 bits, uniform int4 and uniform int8.
 
         int8 is run a second time with layers multiplied as one where the table
         says that it pays, so that this gain is told apart from that of the search.
         """
-        layers = self.source.layers
-        entries: list[Entry] = [
+        layers, tools = self.source.layers, self.tools
+        entries: list[Entry] = [(_BASE, "base", {layer.name: Format(16) for layer in layers}, ())]
+        entries += [
             (f"uniform {fmt.name}", "uniform", uniform_plan(layers, fmt), ())
-            for fmt in formats
-            if fmt.bits < 8
+            for fmt in [fmt for fmt in formats if fmt.bits < 8][:1]  # the best bargain
         ]
         if joint := model.joint(track.int8):
             entries.append((f"{INT8}, joined", "uniform", track.int8, joint))
-        entries.append((_BASE, "base", {layer.name: Format(16) for layer in layers}, ()))
-        tools, shop = self.tools, self.tools.workshop
-        yardstick, self.journal = shop.call(
-            stages.try_int8, tools, track, self.journal, self.reference_folder
-        )
-        self.load(tools.runtime)
-        trials, self.journal = shop.call(stages.try_uniform, tools, track, self.journal, entries)
-        return [yardstick, *trials]
+        tools.progress("uniform", 0.0)
+
+        def yardstick() -> Trial:
+            quality = tools.workshop.call(stages.grade_int8, tools, track)
+            self.load(tools.runtime, tools.reference)
+            found: Trial = tools.workshop.call(
+                stages.race_int8, tools, track, self.reference_folder, quality
+            )
+            return found
+
+        trials = [self.journal.step(f"trial {INT8}", Trial, yardstick)]
+        self._tried = 0
+        for i, entry in enumerate(entries):
+            tools.progress("uniform", (i + 1) / (len(entries) + 1))
+            trials.append(self._try(track, entry))
+        tools.progress("uniform", 1.0)
+        return trials
+
+    def _try(self, track: Track, entry: Entry, label: str = "") -> Trial:
+        """One trial, kept; engines leave some memory behind, so the worker is changed at times."""
+
+        def attempt() -> Trial:
+            if self._tried % _TRIALS_A_WORKER == 0:
+                self.load(self.tools.runtime)
+            self._tried += 1
+            found: Trial = self.tools.workshop.call(stages.try_out, self.tools, track, entry)
+            return found
+
+        return self.journal.step(f"trial {entry[0]} {label}".strip(), Trial, attempt)
 
     def _energy_model(self, table: CostTable, uniform: list[Trial]) -> EnergyModel:
         """The table, calibrated on the whole models that have been run."""
@@ -316,16 +336,32 @@ class OptimizeJob:
         uniform: list[Trial],
     ) -> list[Trial]:
         """Run every found plan for real, then close in on the allowed loss."""
-        trials, self.journal = self.tools.workshop.call(
-            stages.verify,
-            self.tools,
-            track,
-            self.journal,
-            choices,
-            (sensitivity, bare),
-            self.order.max_loss,
-            [trial.plan for trial in uniform if trial.joint],
-        )
+        tools, problem = self.tools, Problem(sensitivity, bare.option_energy(sensitivity.options))
+        total = len(choices) + track.effort.refinements
+        seen = {frozen(trial.plan) for trial in uniform if trial.joint}
+        known: list[tuple[Choice, float]] = []  # with the loss found
+        trials: list[Trial] = []
+        for number in range(total):
+            tools.progress("verify", number / total)
+            if number < len(choices):
+                choice = choices[number]
+            else:
+                nearer = next_budget(known, self.order.max_loss, problem.bounds())
+                if nearer is None:
+                    break
+                given = (sensitivity, problem.energy, *nearer)
+                choice = tools.workshop.call(stages.closer, tools, *given)
+            plan = spread(choice.plan, self.units)
+            if frozen(plan) in seen:
+                continue
+            seen.add(frozen(plan))
+            together = bare.joint(plan)
+            # by its plan: another loss budget closes in on other plans under the same numbers
+            label = fingerprint(frozen(plan), together)[:8]
+            entry: Entry = (f"searched {number + 1}", "searched", plan, together)
+            trials.append(self._try(track, entry, label))
+            known.append((choice, trials[-1].selection.loss.value))
+        tools.progress("verify", 1.0)
         return trials
 
     def _evidence(
@@ -350,6 +386,11 @@ class OptimizeJob:
             predicted={trial.name: model.energy(trial.plan, trial.joint) for trial in trials},
             expected={t.name: bare.energy(t.plan, t.joint).value for t in trials},
         )
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Layers that are decided together."""
+        return units(self.source.layers)
 
     def _model(self, table: CostTable, fits: Mapping[str, Calibration]) -> EnergyModel:
         return EnergyModel(

@@ -28,10 +28,10 @@ STAGES: Mapping[str, float] = {
     "reference": 0.06,
     "costs": 0.07,
     "candidates": 0.12,
-    "uniform": 0.20,
     "sensitivity": 0.09,
-    "search": 0.12,
-    "verify": 0.22,
+    "search": 0.14,
+    "uniform": 0.22,
+    "verify": 0.18,
     "export": 0.07,
 }
 
@@ -42,8 +42,8 @@ class Effort:
 
     window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
-    selection_tokens: int = 4_096
-    test_tokens: int = 4_096
+    selection_tokens: int = 5_120
+    test_tokens: int = 3_072
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
     sensitivity_samples: int = 40

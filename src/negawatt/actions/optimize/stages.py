@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import memory
-from negawatt.actions.optimize.order import Order, Tools, fingerprint
-from negawatt.actions.optimize.plans import frozen, next_budget, pieces
+from negawatt.actions.optimize.order import Order, Tools
+from negawatt.actions.optimize.plans import pieces
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
 from negawatt.core.outcome import Role
 from negawatt.core.protocols import RunOptions, Runtime
-from negawatt.core.records import Format, Layer
+from negawatt.core.records import Format, Layer, Quality
 from negawatt.energy import costs
 from negawatt.energy.costs import CostTable, Wanted
 from negawatt.energy.model import EnergyModel, Joint
-from negawatt.energy.units import spread, units
+from negawatt.energy.units import units
 from negawatt.models.corpus import Corpus, split
 from negawatt.models.load import load_reference, load_tokenizer
 from negawatt.models.prose import load_text
@@ -39,6 +39,7 @@ from negawatt.models.source import ModelSource, prepare
 
 PROMPT = "The cheapest energy is the energy that is never used. For a computer, this means"
 _GATE_TOKENS = 64
+_SHORT = 32  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +186,22 @@ def fill_candidates(
 def fewest_seconds(tools: Tools, track: Track) -> int:
     """One thread or all, whichever takes less CPU time for the workload."""
     workload = track.workload
+    # The answer does not hang on the context, so a short one will do.
+    short = replace(track, workload=replace(workload, prompt=min(workload.prompt, _SHORT)))
     place = track.build(INT8, track.int8)
     spent: dict[int, float] = dict.fromkeys((1, tools.cores), 0.0)
     with (
         track.opened(place, "read", 1) as one,
         track.opened(place, "read", tools.cores) as several,
     ):
-        for name, half in track.race_reading({"1": one, "all": several}, rounds=2).items():
+        for name, half in track.race_reading({"1": one, "all": several}, rounds=1).items():
             threads = 1 if name == "1" else tools.cores
             spent[threads] += workload.prompt * float(np.median(half.cpu))
     with (
         track.opened(place, "write", 1) as one,
         track.opened(place, "write", tools.cores) as several,
     ):
-        for name, half in track.race_writing({"1": one, "all": several}, rounds=1).items():
+        for name, half in short.race_writing({"1": one, "all": several}, rounds=1).items():
             threads = 1 if name == "1" else tools.cores
             spent[threads] += workload.generate * float(np.median(half.cpu))
     return min(spent, key=lambda threads: (spent[threads], threads))
@@ -208,23 +211,38 @@ def fewest_seconds(tools: Tools, track: Track) -> int:
 Entry = tuple[str, Role, Mapping[str, Format], Joint]
 
 
-def try_int8(tools: Tools, track: Track, journal: Journal, base: Path) -> tuple[Trial, Journal]:
-    """Run the yardstick, against the reference engine."""
-    tools.progress("uniform", 0.0)
-    return journal.step(f"trial {INT8}", Trial, partial(track.run_int8, base)), journal
+def try_out(tools: Tools, track: Track, entry: Entry) -> Trial:
+    """Build a variant, score it, and race it against uniform int8."""
+    del tools
+    return track.run(*entry)
 
 
-def try_uniform(
-    tools: Tools, track: Track, journal: Journal, entries: Sequence[Entry]
-) -> tuple[list[Trial], Journal]:
-    """Run what everybody has."""
-    trials = []
-    for i, (name, role, plan, together) in enumerate(entries):
-        tools.progress("uniform", (i + 1) / (len(entries) + 1))
-        attempt = partial(track.run, name, role, plan, together)
-        trials.append(journal.step(f"trial {name}", Trial, attempt))
-    tools.progress("uniform", 1.0)
-    return trials, journal
+def grade_int8(tools: Tools, track: Track) -> tuple[Quality, Quality]:
+    """What uniform int8 loses on the selection and the test text."""
+    del tools
+    return track.graded(track.build(INT8, track.int8))
+
+
+def race_int8(tools: Tools, track: Track, base: Path, quality: tuple[Quality, Quality]) -> Trial:
+    """Race uniform int8 against the reference engine."""
+    del tools
+    return track.run_int8(base, quality)
+
+
+def closer(
+    tools: Tools,
+    sensitivity: Sensitivity,
+    energy: NDArray[np.float64],
+    choice: Choice,
+    budget: float,
+) -> Choice:
+    """The plan for another budget at the prices of one that was searched."""
+    from negawatt.compress.search import EnergyGradientSearch
+
+    del tools
+    problem = Problem(sensitivity, energy)
+    search = EnergyGradientSearch(problem, None, np.zeros((4, 1), np.int64), seed=0)
+    return search.assign_at(choice, budget)
 
 
 def find_plans(
@@ -290,52 +308,6 @@ def find_plans(
         choices.append(journal.step(f"search-{i}", Choice, look))
         memory.release()
     return sensitivity, choices, journal
-
-
-def verify(
-    tools: Tools,
-    track: Track,
-    journal: Journal,
-    choices: Sequence[Choice],
-    problem: tuple[Sensitivity, EnergyModel],
-    max_loss: float,
-    known_plans: Sequence[Mapping[str, Format]],
-) -> tuple[list[Trial], Journal]:
-    """Run every found plan for real, then close in on the allowed loss."""
-    from negawatt.compress.search import EnergyGradientSearch
-
-    sensitivity, model = problem
-    priced = Problem(sensitivity, model.option_energy(sensitivity.options))
-    search = EnergyGradientSearch(priced, None, np.zeros((4, 1), np.int64), seed=0)
-    total = len(choices) + track.effort.refinements
-    seen = {frozen(plan) for plan in known_plans}
-    trials: list[Trial] = []
-    known: list[tuple[Choice, float]] = []  # with the loss found
-
-    def attempt(number: int, choice: Choice) -> None:
-        tools.progress("verify", number / total)
-        plan = spread(choice.plan, model.units)
-        if frozen(plan) in seen:
-            return
-        seen.add(frozen(plan))
-        name = f"searched {number + 1}"
-        together = model.joint(plan)
-        look = partial(track.run, name, "searched", plan, together)
-        # by its plan: another loss budget closes in on other plans under the same numbers
-        label = fingerprint(frozen(plan), together)[:8]
-        trial = journal.step(f"trial {name} {label}", Trial, look)
-        trials.append(trial)
-        known.append((choice, trial.selection.loss.value))
-
-    for number, choice in enumerate(choices):
-        attempt(number, choice)
-    for number in range(len(choices), total):
-        closer = next_budget(known, max_loss, priced.bounds())
-        if closer is None:
-            break
-        attempt(number, search.assign_at(*closer))
-    tools.progress("verify", 1.0)
-    return trials, journal
 
 
 def products(layers: Sequence[Layer]) -> list[Layer]:

@@ -96,10 +96,9 @@ class Track:
         mine, other = (laps(read[who], written[who]) for who in ("own", "rival"))
         return Trial(name, role, plan, selection, test, mine, other, size, joint)
 
-    def run_int8(self, reference: Path) -> Trial:
+    def run_int8(self, reference: Path, quality: tuple[Quality, Quality]) -> Trial:
         """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
         place = self.build(INT8, self.int8)
-        selection, test = self.graded(place)
         serve = RunOptions(threads=self.threads)
         with self.tools.reference.open(reference, serve) as base:
             with self.opened(place, "read") as session:
@@ -109,7 +108,7 @@ class Track:
                 written = self.race_writing({"own": session, "rival": base}, rounds=2)
         memory.release()
         own, other = (laps(read[who], written[who]) for who in ("own", "rival"))
-        return Trial(INT8, "uniform", self.int8, selection, test, own, other, size)
+        return Trial(INT8, "uniform", self.int8, *quality, own, other, size)
 
     def race_reading(
         self, sessions: Mapping[str, Session], rounds: int | None = None
