@@ -79,7 +79,7 @@ class _Screen:
 
     def _say(self, label: str, text: str, style: str = "") -> None:
         """One row; whatever comes from outside is printed as it is, never as markup."""
-        self._console.print(f"  {label:<{_LABEL}}", end="", style="bold", markup=False)
+        self._console.print(f"  {label:<{_LABEL - 1}} ", end="", style="bold", markup=False)
         self._console.print(text, style=style, markup=False)
 
     def _title(self, text: str) -> None:

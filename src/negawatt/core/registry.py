@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from typing import Any
 
@@ -16,13 +17,19 @@ CALLBACKS = "negawatt.callbacks"
 NOTEBOOKS = "negawatt.notebooks"
 
 
+@cache
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    """What is registered for a seam; asked once, because every installed package is looked at."""
+    return tuple(entry_points(group=group))
+
+
 def names(group: str) -> tuple[str, ...]:
     """Every adapter registered for a seam, ours and third-party, sorted.
 
     >>> {"openvino", "torch"} <= set(names(RUNTIMES))
     True
     """
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return tuple(sorted({point.name for point in _points(group)}))
 
 
 def load(group: str, name: str) -> Callable[..., Any]:
@@ -32,7 +39,7 @@ def load(group: str, name: str) -> Callable[..., Any]:
         UsageError: nothing of that name is registered.
         RuntimeUnavailable: it is registered, but what it needs is not installed.
     """
-    for point in entry_points(group=group):
+    for point in _points(group):
         if point.name == name:
             try:
                 factory: Callable[..., Any] = point.load()

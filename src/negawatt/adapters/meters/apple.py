@@ -8,12 +8,10 @@ fifth of a second for each reading, so it is started only where the settings nam
 from __future__ import annotations
 
 import os
-import plistlib
 import shutil
 import subprocess
 import sys
 from typing import Any
-from xml.parsers.expat import ExpatError
 
 from negawatt.adapters.meters.address import VARIABLE, addresses
 from negawatt.adapters.meters.checked import number, watts
@@ -53,6 +51,9 @@ class AppleGauge:
         return watts(number(told, self.name) * _W_PER_MW, self.name, whole=True)
 
     def _sample(self) -> dict[str, Any]:
+        import plistlib
+        from xml.parsers.expat import ExpatError
+
         asked = ["--samplers", "cpu_power", "-n", "1", "-i", str(_LOOK_MS), "-f", "plist"]
         try:
             done = subprocess.run(

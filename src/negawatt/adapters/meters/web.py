@@ -1,25 +1,26 @@
-"""JSON over HTTP from a device on the local network: no proxy, no redirect, short patience."""
+"""JSON over HTTP from a device on the local network: no proxy, no redirect, short patience.
+
+What speaks HTTP is imported when a device is asked: this module is imported whenever meters are
+looked for, and hardly anybody names one.
+"""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import http
-import http.client
 import json
-import secrets
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.request import parse_http_list, parse_keqv_list
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from negawatt.adapters.meters.address import Address
 from negawatt.core.errors import MeterUnavailable
 
+if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
 _PATIENCE_S = 5.0
 _MOST_BYTES = 1 << 20  # an answer that is longer is no meter's
-_DIGESTS = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
+_DIGESTS = {"MD5": "md5", "SHA-256": "sha256"}  # their names here
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +56,18 @@ class Web:
             MeterUnavailable: no answer, an answer that is not success, or no JSON.
         """
         answer = self.ask("GET", path)
-        if answer.status == http.HTTPStatus.UNAUTHORIZED and self.renew is not None:
+        if answer.status == HTTPStatus.UNAUTHORIZED and self.renew is not None:
             self.renew()
             answer = self.ask("GET", path)
-        elif answer.status == http.HTTPStatus.UNAUTHORIZED and self.address.user:
+        elif answer.status == HTTPStatus.UNAUTHORIZED and self.address.user:
             challenge = answer.headers.get("www-authenticate", "Basic")
             answer = self.ask("GET", path, {"Authorization": self._proof(challenge, path)})
-        if answer.status in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise MeterUnavailable(
                 f"{self.address.name} wants a user and a password, or refuses those given",
                 fix=f"name it as {self.address.adapter}://USER:PASSWORD@{self.address.host}",
             )
-        if answer.status != http.HTTPStatus.OK:
+        if answer.status != HTTPStatus.OK:
             raise self._failed(f"answers {answer.status} to {path}")
         if answer.body is None:
             raise self._failed(f"answers {path} with something that is no JSON")
@@ -80,6 +81,8 @@ class Web:
         Raises:
             MeterUnavailable: no answer.
         """
+        from http.client import HTTPException
+
         sent = None if body is None else json.dumps(body)
         given = {"Accept": "application/json", **self.headers, **(headers or {})}
         if sent is not None:
@@ -92,7 +95,7 @@ class Web:
                 content = response.read(_MOST_BYTES)
             finally:
                 connection.close()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             raise self._failed(f"does not answer ({type(error).__name__}: {error})") from error
         try:
             parsed = json.loads(content)
@@ -102,17 +105,25 @@ class Web:
             response.status, {key.lower(): value for key, value in response.getheaders()}, parsed
         )
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self) -> HTTPConnection:
+        import ssl
+        from http.client import HTTPConnection, HTTPSConnection
+
         host, port = self.address.host, self.address.port
         if not self.secure:
-            return http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)
+            return HTTPConnection(host, port, timeout=_PATIENCE_S)
         context = ssl.create_default_context(cafile=self.address.options.get("ca"))
         if self.address.choice("verify", "yes", "no") == "no":
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(host, port, timeout=_PATIENCE_S, context=context)
+        return HTTPSConnection(host, port, timeout=_PATIENCE_S, context=context)
 
     def _proof(self, challenge: str, path: str) -> str:
         """The Authorization header that answers a challenge, Basic or Digest (RFC 7616)."""
+        import base64
+        import hashlib
+        import secrets
+        from urllib.request import parse_http_list, parse_keqv_list
+
         user, password = self.address.user, self.address.password
         kind, _, rest = challenge.partition(" ")
         if kind.lower() != "digest":
@@ -123,7 +134,7 @@ class Web:
             raise self._failed(f"wants a proof of the kind {name}, which is not known here")
 
         def digest(*parts: str) -> str:
-            return _DIGESTS[name](":".join(parts).encode()).hexdigest()
+            return hashlib.new(_DIGESTS[name], ":".join(parts).encode()).hexdigest()
 
         realm, nonce, count, own = asked["realm"], asked["nonce"], "00000001", secrets.token_hex(8)
         response = digest(
