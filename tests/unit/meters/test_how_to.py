@@ -37,7 +37,7 @@ def test_it_finds_a_battery_and_reads_it(example: dict[str, Any], battery: Path)
     assert isinstance(gauge, PowerGauge)
     assert gauge.power().value == pytest.approx(12.5)
     (meter,) = as_meters([gauge])
-    assert (meter.name, meter.boundary) == ("battery:BAT0", "wall")
+    assert (meter.name, meter.boundary) == ("battery:BAT0", "system")
 
 
 @pytest.mark.parametrize(("name", "text"), [("status", "Charging\n"), ("power_now", "?\n")])
