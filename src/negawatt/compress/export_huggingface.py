@@ -110,13 +110,17 @@ def notes(out: Path) -> tuple[str, ...]:
     return tuple(read_json(out / RECORD)["notes"])
 
 
-def reload_check(out: Path, tokens: Array, *, precision: Precision = "exact") -> Array:
+def reload_check(
+    out: Path, tokens: Array, *, precision: Precision = "exact", lean: bool = False
+) -> Array:
     """Load an exported folder as any transformers user would, and return its logits.
 
     Args:
         out: A folder that `export` wrote.
         tokens: int64, [1, n].
         precision: "exact" computes in float32, "fast" in the type the folder states.
+        lean: When exact, keep the weights in the type the folder states, to which they are
+            then rounded, and widen them one module at a time: half the memory.
 
     Returns:
         float32, [1, n, vocabulary].
@@ -134,7 +138,7 @@ def reload_check(out: Path, tokens: Array, *, precision: Precision = "exact") ->
         try:
             model, loaded = load(
                 out,
-                dtype=torch.float32 if precision == "exact" else "auto",
+                dtype=torch.float32 if precision == "exact" and not lean else "auto",
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -149,9 +153,39 @@ def reload_check(out: Path, tokens: Array, *, precision: Precision = "exact") ->
                 f"transformers loads {out} only in part: {wrong}",
                 fix="export the model again; the folder and its config.json do not agree",
             )
+        if precision == "exact" and lean:
+            _widen_in_turn(model)
         logits = model.eval()(torch.tensor(np.array(tokens))).logits
         values: Array = logits.float().numpy()
     return values
+
+
+def _widen_in_turn(model: Any) -> None:
+    """Have every module compute in float32, with its own weights widened while it does.
+
+    A whole model in float32 would take twice the memory, of which one module at a time is used.
+    """
+    import torch
+
+    kept: dict[int, list[tuple[Any, Any]]] = {}
+
+    def widen(module: Any, given: Any) -> Any:
+        kept[id(module)] = [(held, held.data) for held in module.parameters(recurse=False)]
+        for held, data in kept[id(module)]:
+            held.data = data.float()
+        return tuple(
+            value.float() if torch.is_tensor(value) and value.is_floating_point() else value
+            for value in given
+        )
+
+    def narrow(module: Any, *_: Any) -> None:
+        for held, data in kept.pop(id(module)):
+            held.data = data
+
+    for module in model.modules():
+        if any(held.is_floating_point() for held in module.parameters(recurse=False)):
+            module.register_forward_pre_hook(widen)
+            module.register_forward_hook(narrow)
 
 
 def _write_weights(

@@ -130,6 +130,10 @@ def test_mixed_formats_reload_to_the_searched_logits(untied: Path, tmp_path: Pat
     assert logits.dtype == np.float32
     assert logits.shape == (1, TOKENS.shape[1], 96)
     np.testing.assert_allclose(logits, expected, **EXACT)
+    lean = reload_check(out, TOKENS, lean=True)  # weights rounded to 16 bits, nothing else
+    assert lean.dtype == np.float32
+    rounded = np.abs(reload_check(out, TOKENS, precision="fast") - expected).max()
+    assert 0 < np.abs(lean - expected).max() < rounded
     # The comparison can fail: quantising has moved the logits a thousandfold further.
     assert np.abs(expected - base).max() > 1e-2
 

@@ -19,7 +19,7 @@ from negawatt.actions.optimize.trials import Track, Trial
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Check, Facts, Outcome
-from negawatt.core.protocols import Precision, RunOptions
+from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Decision, Format
 from negawatt.energy.model import EnergyModel
 from negawatt.models.load import load_tokenizer
@@ -54,16 +54,15 @@ def export(
     text = shop.call(spoken, tools, source.folder, said)
     tools.progress("export", 0.6)
     job.load(tools.reference)  # afresh: the exact weights are twice as large as the 16-bit ones
-    given = (job.track, job.reference_folder, trial, tokens)
-    exact = shop.call(searched_logits, tools, *given, "exact")
-    fast = shop.call(searched_logits, tools, *given, "fast")
+    wanted = shop.call(searched_logits, tools, job.track, job.reference_folder, trial, tokens)
     job.load(tools.reference)
-    # transformers unpacks the whole model at once; in 16 bits that fits the memory of the job
-    foreign_logits = shop.call(reloaded, tools, foreign, tokens)
-    for name, wanted, values in (
-        (f"{runtime.name} artifact, reloaded", exact, served_logits),
-        ("Hugging Face folder, reloaded by transformers", fast, foreign_logits),
-    ):
+    found = {
+        f"{runtime.name} artifact, reloaded": served_logits,
+        "Hugging Face folder, reloaded by transformers": shop.call(
+            reloaded, tools, foreign, tokens
+        ),
+    }
+    for name, values in found.items():
         kl = divergence(wanted, values)
         told = f"KL {kl:.2e} nat/token on {_SAME_TOKENS} tokens, limit {_SAME_KL}"
         job.checks.append(Check(f"{name}, equals the searched model", kl < _SAME_KL, told))
@@ -165,14 +164,13 @@ def searched_logits(
     base: Path,
     trial: Trial,
     tokens: NDArray[np.int64],
-    precision: Precision,
 ) -> NDArray[np.float32]:
     """Logits of the reference engine with the chosen weights decoded into it."""
     place = track.folder / "searched-in-reference"
     shutil.rmtree(place, ignore_errors=True)
     tools.reference.compress(base, track.bank.view(trial.plan), place)
-    options = RunOptions(threads=tools.cores, precision=precision)
-    with tools.reference.open(place, options) as session:
+    exact = RunOptions(threads=tools.cores, precision="exact")
+    with tools.reference.open(place, exact) as session:
         found = np.asarray(session.forward(tokens))
     shutil.rmtree(place, ignore_errors=True)
     return found
@@ -184,9 +182,7 @@ def reloaded(tools: Tools, folder: Path, tokens: NDArray[np.int64]) -> NDArray[n
 
     del tools
     try:
-        found: NDArray[np.float32] = export_huggingface.reload_check(
-            folder, tokens, precision="fast"
-        )
+        found: NDArray[np.float32] = export_huggingface.reload_check(folder, tokens, lean=True)
     except Exception as error:  # of any library on the way
         raise RuntimeUnavailable(
             f"{folder} was written, but a plain transformers load of it failed: {error}",
