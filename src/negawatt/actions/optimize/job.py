@@ -101,6 +101,7 @@ class OptimizeJob:
         bank = self._candidates(texts, formats)
         bare = self._model(table, {})
         # The table alone prices options: it is kept, so the same seed finds the same plans.
+        self.load(reference)
         sensitivity, choices = self._search(texts, bank, formats, bare)
         self.load(runtime)
         track = self._track(texts, converted, bank)

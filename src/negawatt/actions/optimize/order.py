@@ -50,7 +50,7 @@ class Effort:
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
     search_steps: int = 4  # gradient steps per energy budget
     budget_shares: tuple[float, ...] = (0.8, 0.6, 0.35)
-    refinements: int = 2  # more budgets, closing in on the allowed loss
+    refinements: int = 1  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
     rounds: int = 4  # of paired timing per variant
     decode_tokens: int = 32  # written per round
