@@ -21,7 +21,7 @@ VERBS = MappingProxyType(
         "predict": "Tell the joules per token of MODEL before running it.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
-        "ledger": "Look into the ledger and verify it.",
+        "ledger": "Look into the ledger, verify and sign it, take it elsewhere.",
         "doctor": "Tell what can be measured here, what is missing and how to get it.",
         "settings": "List every setting with its value and where it came from.",
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from negawatt.cli.ledger.place import Place
 from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import J_PER_KWH, GramsPerKWh
 
@@ -31,8 +32,8 @@ _KWH_FROM = 1e5  # joules from which people read kilowatt-hours more easily [J]
 )
 @click.option(
     "--ledger",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
+    type=Place(),
+    metavar="LEDGER",
     help="Also keep the measurement in this ledger.",
 )
 @click.option(
@@ -47,7 +48,7 @@ def command(
     name: str | None,
     as_json: bool,
     intensity: float | None,
-    ledger: Path | None,
+    ledger: str | Path | None,
     output: Path | None,
     cmd: tuple[str, ...],
 ) -> int:
@@ -89,7 +90,7 @@ def _grid(stated: float | None) -> GramsPerKWh | None:
     return settings.load().carbon.intensity if stated is None else GramsPerKWh(stated)
 
 
-def _book(path: Path | None) -> AbstractContextManager[Ledger | None]:
+def _book(path: str | Path | None) -> AbstractContextManager[Ledger | None]:
     if path is None:
         return nullcontext()
     from negawatt.ledger import open_ledger

@@ -82,16 +82,20 @@ class JsonLinesFile:
     @contextmanager
     def opened(self) -> Iterator[tuple[Header, Callable[[], Iterator[Row]]]]:
         """What the first line says, and what reads the others."""
-        with explained(self.path, "read"), self.path.open(encoding="utf-8") as stream:
-            header = self._header(stream.readline())
-            after = stream.tell()
+        with explained(self.path, "read"):
+            stream = self.path.open(encoding="utf-8")
+        with stream:
+            with explained(self.path, "read"):
+                header = self._header(stream.readline())
+                after = stream.tell()
 
             def rows() -> Iterator[Row]:
-                stream.seek(after)
-                number = 1
-                while line := stream.readline():
-                    number += 1
-                    yield self._row(line, number)
+                with explained(self.path, "read"):
+                    stream.seek(after)
+                    number = 1
+                    while line := stream.readline():
+                        number += 1
+                        yield self._row(line, number)
 
             yield header, rows
 

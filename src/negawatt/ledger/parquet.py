@@ -55,15 +55,31 @@ class ParquetFile:
     @contextmanager
     def opened(self) -> Iterator[tuple[Header, Callable[[], Iterator[Row]]]]:
         """What the metadata say, and what reads the rows."""
-        arrow, parquet = _pyarrow()
-        try:
-            with explained(self.path, "read"), parquet.ParquetFile(self.path) as file:
-                yield _header(file), lambda: _rows(file)
-        except (arrow.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-            raise LedgerError(
-                f"{self.path} is no export of a ledger, or damaged",
-                fix="make one with: negawatt ledger export --output FILE.parquet",
-            ) from error
+        _, parquet = _pyarrow()
+        with _read(self.path):
+            file = parquet.ParquetFile(self.path)
+        with file:
+            with _read(self.path):
+                header = _header(file)
+
+            def rows() -> Iterator[Row]:
+                with _read(self.path):
+                    yield from _rows(file)
+
+            yield header, rows
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[None]:
+    arrow, _ = _pyarrow()
+    try:
+        with explained(path, "read"):
+            yield
+    except (arrow.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+        raise LedgerError(
+            f"{path} is no export of a ledger, or damaged",
+            fix="make one with: negawatt ledger export --output FILE.parquet",
+        ) from error
 
 
 def _header(file: Any) -> Header:

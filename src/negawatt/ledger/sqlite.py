@@ -111,13 +111,14 @@ class SqliteStore:
         self._refuse_others()
         with explained(self._path, "read"):
             self._connection.execute("BEGIN")
-            try:
-                # Not `quick_check`: an index that lacks a row would hide it from a filtered read.
-                report = [row[0] for row in self._rows("PRAGMA integrity_check(1)")]
-                if report != ["ok"]:
-                    raise broken(self.place, f"the file is damaged ({report[0]})", 0)
-                yield
-            finally:
+        try:
+            # Not `quick_check`: an index that lacks a row would hide it from a filtered read.
+            report = [row[0] for row in self._rows("PRAGMA integrity_check(1)")]
+            if report != ["ok"]:
+                raise broken(self.place, f"the file is damaged ({report[0]})", 0)
+            yield
+        finally:
+            with suppress(sqlite3.ProgrammingError):  # the ledger was closed meanwhile
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 

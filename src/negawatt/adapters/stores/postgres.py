@@ -131,11 +131,11 @@ class PostgresStore:
         """One snapshot of the database, in which nothing can be written."""
         with self._explained("read"):
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            try:
-                yield
-            finally:
-                with suppress(psycopg.OperationalError):  # the server has gone, and said so before
-                    self._connection.execute("ROLLBACK")
+        try:
+            yield
+        finally:
+            with suppress(psycopg.Error):  # the server has gone, and said so before
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Leave the server."""
