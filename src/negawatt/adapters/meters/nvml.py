@@ -18,13 +18,14 @@ from negawatt.core.quantities import Joules, Watts
 _J_PER_MJ = 1e-3  # NVML counts millijoules
 _W_PER_MW = 1e-3  # and milliwatts
 _GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU: this machine has a virtual GPU
+_NOT_FOUND = 6  # NVML_ERROR_NOT_FOUND: no sample since then
 _SHARED = "whole board; MIG slices share it, and how is unknown"
 
 
 #: The `pynvml` module, which publishes no types. Used of it: `NVMLError`, `nvmlInit`,
 #: `nvmlDeviceGetCount`, `nvmlDeviceGetHandleByIndex`, `nvmlDeviceGetTotalEnergyConsumption`,
 #: `nvmlDeviceGetPowerUsage`, `nvmlDeviceGetEnforcedPowerLimit` and, where the driver has them,
-#: `nvmlDeviceGetMigMode` and `nvmlDeviceGetVirtualizationMode`.
+#: `nvmlDeviceGetMigMode`, `nvmlDeviceGetVirtualizationMode` and `nvmlDeviceGetProcessUtilization`.
 Nvml = Any
 
 
@@ -43,6 +44,7 @@ class NvmlCounter:
         self.label = _label(nvml, handle)
         self._lock = threading.Lock()
         self._last_mj: int | None = None
+        self._seen_us = 0  # of the newest sample of processes, on the driver's clock
 
     @property
     def name(self) -> str:
@@ -73,6 +75,25 @@ class NvmlCounter:
                 fix="measure again; the energy of this window is unknown",
             )
         return Joules(now_mj * _J_PER_MJ)
+
+    def processes(self) -> dict[int, float]:
+        """Share of the time since the last call in which each process ran, by its number. [%]
+
+        The driver samples about six times a second and tells whole percent, in the numbers of the
+        host where a container has its own. Nobody ran where it is empty.
+
+        Raises:
+            MeterUnavailable: the driver does not tell, or the GPU does not answer.
+        """
+        with self._lock:
+            try:
+                samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, self._seen_us)
+            except self._nvml.NVMLError as error:
+                if getattr(error, "value", None) == _NOT_FOUND:
+                    return {}
+                raise _failed(self._index, error) from error
+            self._seen_us = max((s.timeStamp for s in samples), default=self._seen_us)
+        return {int(sample.pid): float(sample.smUtil) for sample in samples}
 
 
 class NvmlGauge:
