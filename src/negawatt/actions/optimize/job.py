@@ -264,7 +264,8 @@ class OptimizeJob:
         tools.progress("uniform", 0.0)
 
         def yardstick() -> Trial:
-            quality = tools.workshop.call(stages.grade_int8, tools, track)
+            entry: Entry = (INT8, "uniform", track.int8, ())
+            quality = tools.workshop.call(stages.grade, tools, track, entry)
             self.load(tools.runtime, tools.reference)
             found: Trial = tools.workshop.call(
                 stages.race_int8, tools, track, self.reference_folder, quality
@@ -281,12 +282,18 @@ class OptimizeJob:
 
     def _try(self, track: Track, entry: Entry, label: str = "") -> Trial:
         """One trial, kept; engines leave some memory behind, so the worker is changed at times."""
+        tools, shop = self.tools, self.tools.workshop
+        large = any(fmt.bits > 8 for fmt in entry[2].values())
 
         def attempt() -> Trial:
-            if self._tried % _TRIALS_A_WORKER == 0:
-                self.load(self.tools.runtime)
-            self._tried += 1
-            found: Trial = self.tools.workshop.call(stages.try_out, self.tools, track, entry)
+            if large or self._tried % _TRIALS_A_WORKER == 0:
+                self.load(tools.runtime)
+            quality = shop.call(stages.grade, tools, track, entry)
+            if large:
+                self.load(tools.runtime)
+            # A large variant uses up its worker: the next trial begins with another one.
+            self._tried = 0 if large else self._tried + 1
+            found: Trial = shop.call(stages.race, tools, track, entry, quality)
             return found
 
         return self.journal.step(f"trial {entry[0]} {label}".strip(), Trial, attempt)

@@ -211,16 +211,17 @@ def fewest_seconds(tools: Tools, track: Track) -> int:
 Entry = tuple[str, Role, Mapping[str, Format], Joint]
 
 
-def try_out(tools: Tools, track: Track, entry: Entry) -> Trial:
-    """Build a variant, score it, and race it against uniform int8."""
+def grade(tools: Tools, track: Track, entry: Entry) -> tuple[Quality, Quality]:
+    """Build a variant, and find what it loses on the selection and the test text."""
     del tools
-    return track.run(*entry)
+    name, _, plan, joint = entry
+    return track.graded(track.build(name, plan, joint))
 
 
-def grade_int8(tools: Tools, track: Track) -> tuple[Quality, Quality]:
-    """What uniform int8 loses on the selection and the test text."""
+def race(tools: Tools, track: Track, entry: Entry, quality: tuple[Quality, Quality]) -> Trial:
+    """Race a variant against uniform int8."""
     del tools
-    return track.graded(track.build(INT8, track.int8))
+    return track.run(*entry, quality)
 
 
 def race_int8(tools: Tools, track: Track, base: Path, quality: tuple[Quality, Quality]) -> Trial:

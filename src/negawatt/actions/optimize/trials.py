@@ -84,17 +84,23 @@ class Track:
         with self.opened(place, "read", self.tools.cores) as session:
             return score(session, self.selection), score(session, self.test)
 
-    def run(self, name: str, role: Role, plan: Mapping[str, Format], joint: Joint = ()) -> Trial:
-        """Score a variant on both texts, then let it take turns with uniform int8."""
+    def run(
+        self,
+        name: str,
+        role: Role,
+        plan: Mapping[str, Format],
+        joint: Joint,
+        quality: tuple[Quality, Quality],
+    ) -> Trial:
+        """Let a variant that has been scored take turns with uniform int8."""
         place, int8 = self.build(name, plan, joint), self.build(INT8, self.int8)
-        selection, test = self.graded(place)
         with self.opened(place, "read") as own, self.opened(int8, "read") as rival:
             size = own.memory_bytes
             read = self.race_reading({"own": own, "rival": rival})
         with self.opened(place, "write") as own, self.opened(int8, "write") as rival:
             written = self.race_writing({"own": own, "rival": rival})
         mine, other = (laps(read[who], written[who]) for who in ("own", "rival"))
-        return Trial(name, role, plan, selection, test, mine, other, size, joint)
+        return Trial(name, role, plan, *quality, mine, other, size, joint)
 
     def run_int8(self, reference: Path, quality: tuple[Quality, Quality]) -> Trial:
         """Uniform int8 is the yardstick, and is itself timed against the reference engine."""
