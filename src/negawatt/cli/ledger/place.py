@@ -24,7 +24,7 @@ class Place(_Parameter):
         self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
         """A text with `://` in it is an address."""
-        if isinstance(value, Path) or "://" in value:
+        if not isinstance(value, str) or "://" in value:
             return value
         path = Path(value)
         if path.is_dir():
