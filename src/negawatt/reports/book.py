@@ -25,7 +25,7 @@ from negawatt.reports.totals import Grid, Total
 RECENT = 20  # entries listed one by one
 
 #: Shown figure -> its heading and unit.
-_HEADS: Mapping[str, tuple[str, str]] = MappingProxyType(
+HEADS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "energy": ("energy", "J"),
         "cpu_seconds": ("CPU time", "s"),
@@ -121,7 +121,7 @@ def show(book: Book, console: Console) -> None:
     table = screen.ruled(console)
     table.add_column("name\nkind", no_wrap=True, max_width=30)
     table.add_column("entries", justify="right")
-    for head, unit in _HEADS.values():
+    for head, unit in HEADS.values():
         table.add_column(f"{head}, {unit}\ninterval", justify="right")
     table.add_column("last\nUTC", no_wrap=True)
     for row in rows:
@@ -163,7 +163,7 @@ def page(book: Book) -> str:
     content = {
         "title": f"Energy ledger: {book.path.name}",
         "book": book,
-        "heads": list(_HEADS.values()),
+        "heads": list(HEADS.values()),
         "rows": rows,
         "apart": _APART,
         "recent": [
@@ -198,7 +198,7 @@ def _rows(book: Book, sources: Sources) -> list[_Row]:
                 sources.figure(found.estimate, head),
                 "" if found.known == total.entries else f"{found.known} of {total.entries} known",
             )
-            for key, (head, _) in _HEADS.items()
+            for key, (head, _) in HEADS.items()
         ]
         made.append(_Row(total, cells))
     return made
@@ -207,5 +207,5 @@ def _rows(book: Book, sources: Sources) -> list[_Row]:
 def _cells(figures: Mapping[str, Estimate], sources: Sources) -> list[Figure | None]:
     return [
         sources.figure(figures[key], head) if key in figures else None
-        for key, (head, _) in _HEADS.items()
+        for key, (head, _) in HEADS.items()
     ]

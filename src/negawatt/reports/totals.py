@@ -126,14 +126,17 @@ def _first(figures: Mapping[str, Estimate], names: Sequence[str]) -> Estimate | 
 
 def _sums(found: Mapping[str, list[Estimate]]) -> dict[str, Sum]:
     return {
-        key: Sum(_add(found[key]), len(found[key]))
+        key: Sum(added(found[key]), len(found[key]))
         for key in SHOWN
         if key in found and len({estimate.unit for estimate in found[key]}) == 1
     }
 
 
-def _add(estimates: Sequence[Estimate]) -> Estimate:
-    """The sum, ends added: right for errors that go together, and safe for others."""
+def added(estimates: Sequence[Estimate]) -> Estimate:
+    """The sum, ends added: right for errors that go together, and safe for others.
+
+    Needs at least one estimate, and all of one unit.
+    """
     return replace(
         estimates[0],
         value=math.fsum(e.value for e in estimates),
