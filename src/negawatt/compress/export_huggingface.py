@@ -9,6 +9,7 @@ chosen, what was stored and every note about the difference.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -158,6 +159,13 @@ def reload_check(
         logits = model.eval()(torch.tensor(np.array(tokens))).logits
         values: Array = logits.float().numpy()
     return values
+
+
+def ready() -> None:
+    """Bring in what reading an exported folder needs, but no model."""
+    library("version")
+    for name in ("compressed_tensors.compressors", "transformers.quantizers.auto"):
+        importlib.import_module(name)
 
 
 def _widen_in_turn(model: Any) -> None:

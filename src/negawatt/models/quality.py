@@ -199,7 +199,7 @@ def score(session: Session, base: Reference, *, progress: Progress | None = None
         kept, here = _overlap(int(base.starts[number]), kl.shape[1], start, stop)
         if kept.start < kept.stop:
             kl[number, kept] = divergence(base.log_probs[number, kept], logits[here])
-    _let_go(base.log_probs)
+            _let_go(base.log_probs)
     right = share_of(tops, windows, task.spans) + guesses(session, task)
     change = block_mean(nll.astype(np.float64) - base.nll)
     agreed = wilson(int((tops == base.tops).sum()), tops.size)

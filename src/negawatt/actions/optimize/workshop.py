@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import pickle
 import signal
@@ -221,9 +222,13 @@ def warm_up(tools: Tools, engines: Sequence[Runtime], model: Path | None) -> int
 def warm(engines: Sequence[Runtime], model: Path | None) -> None:
     """Load what is needed whatever the weights, so that their size can be told from its own."""
     if engines:
+        importlib.import_module("negawatt.actions.optimize.finish")  # and all stages with it
         scoring.ready()
     if model is not None and any(runtime.formats == (Format(16),) for runtime in engines):
+        from negawatt.compress import export_huggingface
+
         load.ready(model)
+        export_huggingface.ready()
     for runtime in engines:
         for fmt in (Format(16), Format(8)):
             if fmt in runtime.formats:  # brings in the engine's own code, page by page
