@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,6 +120,8 @@ def make_key(path: Path, algorithm: str = HMAC) -> Key:
         LedgerError: there is a file already, or it cannot be written.
     """
     if algorithm == HMAC:
+        import secrets
+
         secret = secrets.token_bytes(_SECRET_BYTES)
         _write_new(path, f"{_SECRET}{secret.hex()}\n".encode(), 0o600)
         return Secret(secret)

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from negawatt.core import registry
 from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.errors import LedgerError
 from negawatt.core.stores import STORES, Head, Make, Row, Store
@@ -56,6 +55,8 @@ def open_ledger(
 
 def _store(place: Path | str, *, readonly: bool) -> Store:
     if isinstance(place, str) and place.startswith(_POSTGRES):
+        from negawatt.core import registry
+
         store: Store = registry.load(STORES, "postgres")(place, readonly=readonly)
         return store
     return SqliteStore(Path(place), readonly=readonly)
