@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from negawatt.core.outcome import Outcome
+    from negawatt.reports.forms import Forms
     from negawatt.reports.totals import Grid
 
 _JSON_STARTS = (b"{", b"[")
@@ -41,8 +43,34 @@ _JSON_STARTS = (b"{", b"[")
     metavar="FILE",
     help="Write a page that needs nothing but itself.",
 )
+@click.option(
+    "--pdf",
+    "pdf_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it for paper, with an appendix of methods.",
+)
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one row a figure.",
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Compare two entries, by number, or all entries of two names.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of report.json, and stop.")
+@click.option(
+    "--schema",
+    is_flag=False,
+    flag_value="outcome",
+    type=click.Choice(["outcome", "ledger", "comparison"]),
+    help="Print the JSON Schema of report.json, of a ledger's or a comparison's, and stop.",
+)
 def command(
     *,
     source: Path | None,
@@ -53,8 +81,11 @@ def command(
     intensity: float | None,
     pue: float | None,
     html_path: Path | None,
+    pdf_path: Path | None,
+    csv_path: Path | None,
+    compare: tuple[str, str] | None,
     as_json: bool,
-    schema: bool,
+    schema: str | None,
 ) -> None:
     """Show what was found: totals of a ledger, or the result of an optimisation.
 
@@ -68,28 +99,30 @@ def command(
       negawatt report --since 7d --intensity 56 --html week.html
       negawatt report runs/smollm2 --html again.html
       negawatt report --entry 12 --json
+      negawatt report --compare before after --pdf change.pdf
     """  # fmt: skip
     if schema:
-        _print_schema()
+        _print_schema(schema)
         return
+    given = {"html": html_path, "pdf": pdf_path, "csv": csv_path}
+    places = {form: place for form, place in given.items() if place is not None}
     path = _place(source)
     if _is_result(path):
-        _refuse_filters(entry, kind, name, since, intensity, pue)
+        _refuse_filters(entry, kind, name, since, intensity, pue, compare)
         from negawatt.reports import read
 
-        _tell_outcome(read(path), html_path, as_json=as_json)
+        _tell_outcome(read(path), places, as_json=as_json)
     elif entry is not None:
-        _tell_outcome(_outcome_of(path, entry), html_path, as_json=as_json)
+        _tell_outcome(_outcome_of(path, entry), places, as_json=as_json)
     else:
-        _tell_ledger(path, (kind, name, since), _grid(intensity, pue), html_path, as_json=as_json)
+        wanted = (kind, name, since)
+        _tell_ledger(path, wanted, _grid(intensity, pue), compare, places, as_json=as_json)
 
 
-def _print_schema() -> None:
-    import json
+def _print_schema(of: str) -> None:
+    from negawatt.reports.schema import published
 
-    from negawatt.reports.schema import outcome_schema
-
-    click.echo(json.dumps(outcome_schema(), indent=2))
+    click.echo(published(of), nl=False)
 
 
 def _place(source: Path | None) -> Path:
@@ -123,7 +156,8 @@ def _refuse_filters(*given: object) -> None:
     if any(value is not None for value in given):
         raise UsageError(
             "a single result has no entries to choose from",
-            fix="leave out --entry, --kind, --name, --since, --intensity and --pue,"
+            fix="leave out --entry, --kind, --name, --since, --intensity, --pue and"
+            " --compare,"
             " or name a ledger",
         )
 
@@ -160,28 +194,18 @@ def _outcome_of(path: Path, number: int) -> Outcome:
     return outcome_of(held, f"entry {number} of {path}")
 
 
-def _tell_outcome(outcome: Outcome, html_path: Path | None, *, as_json: bool) -> None:
-    from negawatt.reports import show
+def _tell_outcome(outcome: Outcome, places: Mapping[str, Path], *, as_json: bool) -> None:
+    from negawatt.reports.forms import Forms
 
-    if html_path is not None:
-        from negawatt.reports import webpage
-
-        _write(html_path, webpage.page(outcome))
-    if as_json:
-        from negawatt.reports import jsonfile
-
-        click.echo(jsonfile.text(outcome), nl=False)
-    elif html_path is None:
-        from rich.console import Console
-
-        show(outcome, Console())
+    _tell(Forms.of_outcome(outcome), places, as_json=as_json)
 
 
 def _tell_ledger(
     path: Path,
     wanted: tuple[str | None, str | None, str | None],
     grid: Grid,
-    html_path: Path | None,
+    compared: tuple[str, str] | None,
+    places: Mapping[str, Path],
     *,
     as_json: bool,
 ) -> None:
@@ -189,24 +213,28 @@ def _tell_ledger(
 
     from negawatt.ledger import open_ledger
     from negawatt.ledger.since import parse_since
-    from negawatt.reports import book
+    from negawatt.reports.book import Choice, read_book
+    from negawatt.reports.compare import compare
+    from negawatt.reports.forms import Forms
 
     kind, name, since = wanted
     moment = parse_since(since, datetime.now(UTC)) if since else None
+    choice = Choice(kind, name, moment)
     with open_ledger(path, readonly=True) as ledger:
-        read = book.read_book(ledger, book.Choice(kind, name, moment), grid)
-    if html_path is not None:
-        _write(html_path, book.page(read))
+        if compared:
+            forms = Forms.of_comparison(compare(ledger, *compared, choice, grid))
+        else:
+            forms = Forms.of_book(read_book(ledger, choice, grid))
+    _tell(forms, places, as_json=as_json)
+
+
+def _tell(forms: Forms, places: Mapping[str, Path], *, as_json: bool) -> None:
+    forms.write(places)
+    for place in places.values():
+        click.echo(f"written: {place}", err=True)
     if as_json:
-        click.echo(book.as_json(read), nl=False)
-    elif html_path is None:
+        click.echo(forms.json(), nl=False)
+    elif not places:
         from rich.console import Console
 
-        book.show(read, Console())
-
-
-def _write(path: Path, text: str) -> None:
-    from negawatt.reports.files import replace_all
-
-    replace_all({path: text})
-    click.echo(f"written: {path}", err=True)
+        forms.show(Console())

@@ -34,7 +34,7 @@ HEADS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 
-_APART = (
+APART = (
     "There is no grand total: one window may lie inside another, and its joules would count twice."
 )
 
@@ -100,16 +100,21 @@ def outcome_in(entry: Entry) -> object | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a machine is told of a ledger."""
+
+    ledger: str
+    head: Head
+    chosen: Choice
+    totals: tuple[Total, ...]
+    outcomes: tuple[int, ...]
+
+
 def as_json(book: Book) -> str:
     """A book as one JSON object, figures with kind, interval and source."""
-    value = {
-        "ledger": str(book.path),
-        "head": encode(book.head),
-        "chosen": encode(book.choice),
-        "totals": encode(book.totals),
-        "outcomes": list(book.outcomes),
-    }
-    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    value = Printed(str(book.path), book.head, book.choice, book.totals, book.outcomes)
+    return json.dumps(encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def show(book: Book, console: Console) -> None:
@@ -144,7 +149,7 @@ def show(book: Book, console: Console) -> None:
         table if rows else Text("No entry was chosen."),
         Text(f"{glyphs.modelled} modelled  {glyphs.assumed} assumed  no sign: measured",
              style="dim"),
-        Text(_APART, style="dim"),
+        Text(APART, style="dim"),
         *(Text(f"Entry {n} holds an optimisation: negawatt report {book.path} --entry {n}")
           for n in book.outcomes[-3:]),
         screen.title("Where the figures come from"),
@@ -165,7 +170,7 @@ def page(book: Book) -> str:
         "book": book,
         "heads": list(HEADS.values()),
         "rows": rows,
-        "apart": _APART,
+        "apart": APART,
         "recent": [
             {"entry": entry, "name": totals.name_of(entry.body), "cells": _cells(
                 totals.shown_figures(entry.body, book.grid), sources)}

@@ -10,8 +10,8 @@ from pathlib import Path
 from negawatt.core.errors import OutputError
 
 
-def replace_all(texts: Mapping[Path, str]) -> None:
-    """Write every text as UTF-8 to its path; on any failure leave all as they were.
+def replace_all(texts: Mapping[Path, str | bytes]) -> None:
+    """Write every text, as UTF-8, or bytes to its path; on any failure leave all as they were.
 
     Raises:
         OutputError: a folder cannot be made or written, or the disk is full.
@@ -33,12 +33,13 @@ def replace_all(texts: Mapping[Path, str]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _write_beside(path: Path, text: str) -> Path:
+def _write_beside(path: Path, text: str | bytes) -> Path:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(text)
+        content = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; a report is not one

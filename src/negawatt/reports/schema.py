@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,39 @@ def outcome_schema() -> dict[str, Any]:
         **_schema(Outcome, definitions),
         "$defs": definitions,
     }
+
+
+def schema_of(kind: str) -> dict[str, Any]:
+    """The schema of what `negawatt report --json` prints: "outcome", "ledger" or "comparison".
+
+    >>> schema_of("comparison")["$id"]
+    'urn:negawatt:comparison:1'
+    """
+    from negawatt.reports.book import Printed
+    from negawatt.reports.compare import Comparison
+
+    if kind == "outcome":
+        return outcome_schema()
+    record = {"ledger": Printed, "comparison": Comparison}[kind]
+    definitions: _Definitions = {}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:negawatt:{kind}:1",
+        "title": f"What negawatt report --json prints of a {kind}",
+        **_schema(record, definitions),
+        "$defs": definitions,
+    }
+
+
+def text_of(kind: str) -> str:
+    """The schema as the file that is published."""
+    return json.dumps(schema_of(kind), indent=2) + "\n"
+
+
+def published(kind: str) -> str:
+    """The schema file in the package; `text_of` made it."""
+    place = files("negawatt.reports") / "schemas" / f"{kind}.schema.json"
+    return place.read_text(encoding="utf-8")
 
 
 def _schema(kind: Any, definitions: _Definitions) -> dict[str, Any]:

@@ -167,3 +167,59 @@ def test_a_page_that_cannot_be_written_is_a_clear_error(
     (tmp_path / "file").touch()
     assert main(["report", "--html", str(tmp_path / "file" / "page.html")]) == 6
     assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.fixture
+def pair(ledger: Path) -> Path:
+    with open_ledger(ledger) as opened:
+        for name, joules in (("old", 100.0), ("new", 60.0)):
+            energy = Estimate.exact(joules, unit="J", source="test meter", boundary="machine")
+            opened.append("measure", {"name": name, "energy": energy})
+    return ledger
+
+
+def test_two_names_are_compared(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--compare", "old", "new"]) == 0
+    out = capsys.readouterr().out
+    assert "Energy after is 40 J less: distinguishable from zero" in out
+    assert "single run" in out
+
+
+@pytest.mark.parametrize("sides", [("3", "4"), ("old", "4")])
+def test_a_comparison_for_machines_obeys_its_schema(
+    pair: Path, capsys: pytest.CaptureFixture[str], sides: tuple[str, str]
+) -> None:
+    assert main(["report", "--schema", "comparison"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert main(["report", "--json", "--compare", *sides]) == 0
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, schema)
+    assert found["changes"][0]["difference"]["value"] == -40
+    assert found["changes"][0]["ratio"]["value"] == 0.6
+
+
+def test_a_ledger_for_machines_obeys_its_schema(
+    pair: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--schema", "ledger"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert main(["report", "--json"]) == 0
+    jsonschema.validate(json.loads(capsys.readouterr().out), schema)
+
+
+@pytest.mark.parametrize("words", [[], ["--compare", "old", "new"], ["--entry", "2"]])
+def test_every_form_is_written(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    files = {form: tmp_path / f"out.{form}" for form in ("html", "csv", "pdf")}
+    places = [part for form, file in files.items() for part in (f"--{form}", str(file))]
+    assert main(["report", *words, *places]) == 0
+    assert capsys.readouterr().out == ""
+    assert files["pdf"].read_bytes().startswith(b"%PDF-")
+    assert files["csv"].read_text().startswith("name,value,low,high,unit,kind,boundary")
+    assert "<table>" in files["html"].read_text()
+
+
+def test_an_unknown_side_is_named(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--compare", "old", "nobody"]) == 2
+    assert "nobody" in capsys.readouterr().err

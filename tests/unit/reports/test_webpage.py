@@ -122,7 +122,7 @@ def test_every_number_in_a_cell_shows_interval_kind_and_source(
     marks = [given for _, given in page.elements if given.get("class") == "kind"]
     assert len(marks) > 100
     for given in marks:
-        assert re.match(r"(measured|modelled|assumed): .+", given["title"], re.DOTALL)
+        assert re.match(r".*\d.*, (measured|modelled|assumed): .+", given["title"], re.DOTALL)
         assert re.fullmatch(r"(measured|modelled|assumed), source \d+", given["aria-label"])
     assert "0.092 to 0.317" in page.text
     for step in outcome.steps:
