@@ -111,3 +111,28 @@ def test_the_page_of_a_ledger_is_drawn_too(browser: str, tmp_path: Path) -> None
     dom, log = _load(browser, tmp_path / "page.html", tmp_path)
     assert _complaints(log) == []
     assert 'data-plots="ready"' in dom
+
+
+def test_a_page_prints_with_its_figures_and_its_methods(browser: str, tmp_path: Path) -> None:
+    from pypdf import PdfReader
+
+    from negawatt.core.estimate import Estimate
+
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        energy = Estimate.exact(3.5, unit="J", source="test meter", boundary="machine")
+        ledger.append("measure", {"name": "train", "energy": energy})
+        (tmp_path / "page.html").write_text(book.page(book.read_book(ledger)), encoding="utf-8")
+    subprocess.run(
+        [
+            browser, "--headless", "--no-sandbox", "--disable-gpu",
+            "--proxy-server=http://127.0.0.1:9", f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=10000", "--no-pdf-header-footer",
+            f"--print-to-pdf={tmp_path / 'page.pdf'}", (tmp_path / "page.html").as_uri(),
+        ],
+        capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "page.pdf").pages]
+    assert "3.50" in pages[0]
+    assert "Methods and sources" in pages[-1]
+    assert "test meter" in pages[-1]
+    assert not any("Skip to the content" in page for page in pages)

@@ -161,24 +161,22 @@ def _sentence(name: str, before: Estimate, after: Estimate, found: Difference) -
     change, unit = found.change, found.change.unit
     subject = f"{name[0].upper()}{name[1:]}"
     if change.low == change.high == 0:
-        return f"{subject} is exactly the same."
+        return f"{subject}: exactly the same."
     size, low, high = (
         amount(abs(n), unit) for n in (change.value, *sorted((change.low, change.high), key=abs))
     )
     direction = "more" if change.value > 0 else "less"
     if before.boundary != after.boundary:
         return (
-            f"{subject} after is {size} {direction}, but the two do not count the same things,"
+            f"{subject}: {size} {direction} after, but the two do not count the same things,"
             " so this says nothing about the work."
         )
     if change.is_exact:
-        return f"{subject} after is {size} {direction}: distinguishable from zero, read exactly."
+        return f"{subject}: {size} {direction} after: distinguishable from zero, read exactly."
     if change.low > 0 or change.high < 0:
-        return (
-            f"{subject} after is {size} {direction} ({low} to {high}): distinguishable from zero."
-        )
+        return f"{subject}: {size} {direction} after ({low} to {high}): distinguishable from zero."
     return (
-        f"{subject} after is {size} {direction} by the best estimate, but the interval of the"
+        f"{subject}: {size} {direction} after by the best estimate, but the interval of the"
         " difference holds zero: not distinguishable from zero."
     )
 

@@ -181,7 +181,7 @@ def pair(ledger: Path) -> Path:
 def test_two_names_are_compared(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--compare", "old", "new"]) == 0
     out = capsys.readouterr().out
-    assert "Energy after is 40 J less: distinguishable from zero" in out
+    assert "Energy: 40 J less after: distinguishable from zero" in out
     assert "single run" in out
 
 

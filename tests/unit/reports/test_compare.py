@@ -207,7 +207,7 @@ def test_an_entry_does_not_differ_from_itself(ledger: Ledger) -> None:
             assert change.difference.value == 0
             assert change.ratio is not None
             assert (change.ratio.low, change.ratio.value, change.ratio.high) == (1, 1, 1)
-            assert change.sentence.endswith("is exactly the same.")
+            assert change.sentence.endswith(": exactly the same.")
         assert "every error is shared" in found.notes[0]
 
 
@@ -234,7 +234,7 @@ def test_the_sentence_says_what_can_be_told_apart(ledger: Ledger) -> None:
         ledger.append("measure", {"name": name, "energy": energy})
     sure = _energy(compare.compare(ledger, "a", "b")).sentence
     unsure = _energy(compare.compare(ledger, "a", "c")).sentence
-    assert sure == "Energy after is 50 J less (40 J to 60 J): distinguishable from zero."
+    assert sure == "Energy: 50 J less after (40 J to 60 J): distinguishable from zero."
     assert unsure.endswith("not distinguishable from zero.")
 
 
