@@ -106,6 +106,8 @@ def command(
         return
     given = {"html": html_path, "pdf": pdf_path, "csv": csv_path}
     places = {form: place for form, place in given.items() if place is not None}
+    if compare and (entry is not None or name is not None):
+        _refuse_with_compare()
     path = _place(source)
     if _is_result(path):
         _refuse_filters(entry, kind, name, since, intensity, pue, compare)
@@ -148,6 +150,14 @@ def _is_result(path: Path) -> bool:
         return False  # opening the ledger says what is missing
     with explained(path, "read"), path.open("rb") as stream:
         return stream.read(64).lstrip().startswith(_JSON_STARTS)
+
+
+def _refuse_with_compare() -> None:
+    from negawatt.core.errors import UsageError
+
+    raise UsageError(
+        "--compare names its entries itself", fix="leave out --entry and --name, or --compare"
+    )
 
 
 def _refuse_filters(*given: object) -> None:

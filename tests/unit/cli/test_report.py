@@ -223,3 +223,11 @@ def test_every_form_is_written(
 def test_an_unknown_side_is_named(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--compare", "old", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--entry", "2"], ["--name", "old"]])
+def test_a_comparison_takes_no_other_choice_of_entries(
+    pair: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["report", "--compare", "old", "new", *words]) == 2
+    assert "names its entries itself" in capsys.readouterr().err
