@@ -55,6 +55,7 @@ def export(
     tools.progress("export", 0.6)
     job.load(tools.reference)  # afresh: the exact weights are twice as large as the 16-bit ones
     wanted = shop.call(searched_logits, tools, job.track, job.reference_folder, trial, tokens)
+    job.held = shop.held  # what follows is not the job's own work, but anybody's
     job.load(tools.reference)
     found = {
         f"{runtime.name} artifact, reloaded": served_logits,
@@ -98,7 +99,7 @@ def outcome(
         sample_prompt=PROMPT,
         sample_text=said,
         stated_memory_bytes=stated,
-        peak_memory_bytes=job.tools.workshop.held.total,
+        peak_memory_bytes=job.held.total,
         job_energy=spent,
         payback_tokens=spent.value / saved if saved > 0 else None,
         artifacts=dict(artifacts),

@@ -61,6 +61,7 @@ class OptimizeJob:
         self.order, self.tools, self.work, self.source = order, tools, work, source
         self.checks: list[Check] = []
         self._tried = 0
+        self.held = tools.workshop.held
 
     @property
     def base_key(self) -> str:

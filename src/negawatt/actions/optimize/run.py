@@ -59,7 +59,8 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     stated = memory.resident() + shop.held.libraries + int(memory.BOUND * source.bf16_bytes)
     tools.progress(
         f"memory: at most {stated / 1e6:,.0f} MB, of which libraries take "
-        f"{(stated - memory.BOUND * source.bf16_bytes) / 1e6:,.0f} MB",
+        f"{(stated - memory.BOUND * source.bf16_bytes) / 1e6:,.0f} MB; the last check, a load by "
+        "transformers, may need more",
         0.0,
     )
     found = job.run()
@@ -77,13 +78,18 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
 def _facts(job: OptimizeJob, order: Order, tools: Tools) -> Facts:
     resumed = sum(step.resumed for step in job.journal.steps)
     notes = list(job.source.notes)
-    held = tools.workshop.held
-    above = held.added / job.source.bf16_bytes
+    size, foreign = job.source.bf16_bytes, tools.workshop.held.added
     notes.append(
-        f"Memory: the model added at most {above:.2f} times its 16-bit weights to what libraries "
-        f"hold ({held.libraries / 1e6:,.0f} MB before any weight is read); the goal is "
-        f"{memory.BOUND}. Conversion, search, timing and the reload of both artifacts are in it."
+        f"Memory: the model added at most {job.held.added / size:.2f} times its 16-bit weights to "
+        f"what libraries hold ({job.held.libraries / 1e6:,.0f} MB before any weight is read); the "
+        f"goal is {memory.BOUND}. Conversion, search, timing and export are in it."
     )
+    if foreign > job.held.added:
+        notes.append(
+            "The last check, a plain transformers load of the result, is done as anybody would do "
+            f"it: transformers unpacks the whole model, and added {foreign / size:.2f} times the "
+            "16-bit weights."
+        )
     if resumed:
         notes.append(
             f"{resumed} steps were kept from an earlier run; the energy of the job counts "
