@@ -1,21 +1,32 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
 
 from negawatt.adapters.meters import nvml
 from negawatt.core.errors import MeterUnavailable
+from negawatt.meters.attribute import ProcessGauge
 from negawatt.meters.inventory import as_meters
 
-NOT_SUPPORTED, GPU_IS_LOST, LIBRARY_NOT_FOUND = 3, 15, 12
+NOT_SUPPORTED, NOT_FOUND, GPU_IS_LOST, LIBRARY_NOT_FOUND = 3, 6, 15, 12
 
 
 class NVMLError(Exception):
     def __init__(self, value: int) -> None:
         super().__init__(value)
         self.value = value
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One sample of one process, in NVML's spelling."""
+
+    pid: int
+    timeStamp: int  # noqa: N815  # [µs]
+    smUtil: int  # noqa: N815  # [%]
 
 
 class Gpu:
@@ -31,6 +42,7 @@ class Gpu:
     ) -> None:
         self.energy_mj, self.power_mw = energy_mj, power_mw
         self.mig, self.virtualization = mig, virtualization
+        self.ran: list[Ran] | NVMLError = NVMLError(NOT_SUPPORTED)
 
 
 class Library(ModuleType):
@@ -71,6 +83,14 @@ class Library(ModuleType):
         if gpu.mig:
             return [1, 1]
         raise NVMLError(NOT_SUPPORTED)
+
+    def nvmlDeviceGetProcessUtilization(self, gpu: Gpu, since_us: int) -> list[Ran]:  # noqa: N802
+        if isinstance(gpu.ran, NVMLError):
+            raise gpu.ran
+        newer = [ran for ran in gpu.ran if ran.timeStamp > since_us]
+        if not newer:
+            raise NVMLError(NOT_FOUND)
+        return newer
 
     def nvmlDeviceGetVirtualizationMode(self, gpu: Gpu) -> int:  # noqa: N802
         return gpu.virtualization
@@ -164,3 +184,22 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_installed_package_is_found_by_its_import_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", Library(Gpu(2_000)))
     assert [meter.name for meter in nvml.discover()] == ["nvml:0"]
+
+
+def test_processes_on_a_board_are_told_once_and_an_idle_board_has_none() -> None:
+    gpu = Gpu(1)
+    (meter,) = nvml.discover(Library(gpu))
+    assert isinstance(meter, nvml.NvmlCounter)
+    assert isinstance(meter, ProcessGauge)
+    gpu.ran = [Ran(7, 1_000, 60), Ran(9, 1_000, 30)]
+    assert meter.processes() == {7: 60.0, 9: 30.0}
+    assert meter.processes() == {}
+    gpu.ran = [*gpu.ran, Ran(7, 2_000, 55)]
+    assert meter.processes() == {7: 55.0}
+
+
+def test_a_driver_that_does_not_tell_processes_is_unavailable_not_idle() -> None:
+    (meter,) = nvml.discover(Library(Gpu(1)))
+    assert isinstance(meter, nvml.NvmlCounter)
+    with pytest.raises(MeterUnavailable):
+        meter.processes()

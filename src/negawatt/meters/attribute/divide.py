@@ -143,7 +143,8 @@ def _apart(total: Estimate, rest: Estimate) -> tuple[Estimate, Estimate, tuple[s
         )
     flags = (f"{both}; all of it is taken as rest",) if rest.value > total.value else ()
     value = min(rest.value, total.value)
-    still = replace(rest, value=value, low=min(rest.low, value), high=max(rest.high, value))
+    least = min(rest.low, total.low, value)  # what rests is no surer than what was read
+    still = replace(rest, value=value, low=least, high=max(rest.high, value))
     above = replace(
         total,
         value=total.value - value,
