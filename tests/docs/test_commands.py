@@ -80,9 +80,11 @@ def test_negawatt_takes_this_command_line(line: Line) -> None:
         return
     given, _, _ = command.make_parser(context).parse_args(list(words))
     for parameter in command.params:
-        value = given.get(str(parameter.name))
         if parameter.required:
-            assert value, f"{parameter.name} is missing"
+            assert given.get(str(parameter.name)), f"{parameter.name} is missing"
+        value = given.get(str(parameter.name))
+        if value is not None:  # an option whose value may be left out has it filled in here
+            value, _ = parameter.consume_value(context, given)
         if value and not isinstance(parameter.type, click.Path | click.File):
             parameter.type_cast_value(context, value)
 
