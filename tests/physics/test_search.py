@@ -190,6 +190,24 @@ def gated_search(
     return EnergyGradientSearch(Problem(sensitivity, energy), gated, windows, seed=seed)
 
 
+def test_what_text_repeats_is_believed_and_its_scatter_is_not() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = np.random.default_rng(0).normal(size=(64, 3)) * [1.0, 0.1, 0.0]
+    options = tuple((name, FORMATS[0]) for name in "abc")
+    search = quadratic(Problem(Sensitivity(options, scores), np.ones(3)))
+    size = torch.tensor([1.0, 0.1, 0.0])
+    scatter = size * torch.randn(200, 16, 3, generator=draw, dtype=torch.float64)
+    found = [search._trusted(rows) for rows in scatter]
+    plain = [rows.mean(0) for rows in scatter]
+    assert torch.stack(found).square().mean() < 0.3 * torch.stack(plain).square().mean()
+    signal = size * torch.tensor([2.0, -2.0, 0.0])
+    for rows in scatter[:20]:
+        torch.testing.assert_close(
+            search._trusted(rows + signal), signal.double(), rtol=0.5, atol=0
+        )
+    assert not search._trusted(signal[None].double()).any()  # one text has no scatter to judge by
+
+
 @pytest.fixture(scope="module")
 def random_search(tmp_path_factory: pytest.TempPathFactory) -> EnergyGradientSearch:
     model = random_decoder()
@@ -257,7 +275,7 @@ def random_plans(problem: Problem, budget: float, count: int, seed: int) -> list
     return found
 
 
-def test_found_plans_hurt_a_real_model_less_than_chance_at_the_same_energy(
+def test_found_plans_hurt_a_real_model_less_than_any_chance_found_at_the_same_energy(
     shared: Path, tmp_path: Path
 ) -> None:
     source = prepare(str(shared / "models" / "stories260K"), tmp_path / "work")
@@ -267,14 +285,17 @@ def test_found_plans_hurt_a_real_model_less_than_chance_at_the_same_energy(
     search = gated_search(
         load_reference(source.folder, torch.float32), source.layers, windows[:48], tmp_path, 0
     )
-    unseen = windows[48:64]
+    unseen = windows[48:80]
 
-    for budget in budgets(search.problem, [0.25, 0.6]):
+    # Over 8 seeds and 4,096 tokens the found plan had at most 0.94, 0.78 and 0.82 times the KL
+    # of the best of the nine at these budgets, and the forecast was 0.77 to 1.18 times the truth.
+    for budget in budgets(search.problem, [0.25, 0.4, 0.6]):
         found = search.run(budget, steps=4)
         chance = [
             search.true_kl(plan, unseen) for plan in random_plans(search.problem, budget, 9, 1)
         ]
+        true = search.true_kl(found.plan, unseen)
         assert found.energy <= budget * (1 + 1e-6)
-        assert search.true_kl(found.plan, unseen) < 0.8 * float(np.median(chance))
-        # four noisy steps and a handful of windows: near the best of nine, not always below it
-        assert search.true_kl(found.plan, unseen) < 1.25 * min(chance)
+        assert true < min(chance)
+        assert true < 0.6 * float(np.median(chance))
+        assert 0.6 * true < found.kl < 1.3 * true

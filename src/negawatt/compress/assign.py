@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _GAP = 1e-6  # relative optimality gap that counts as exact here
 _TIME_LIMIT_S = 20.0
+_SCALE = 100.0  # of the energy row: with less, HiGHS repairs its solutions, and prints that it does
 
 
 def assign(
@@ -60,7 +61,7 @@ def assign(
         bounds=Bounds(0, 1),
         constraints=[
             LinearConstraint(_one_of_each(groups, len(loss)), 1, 1),
-            LinearConstraint(csr_array(energy[None, :] / budget), -np.inf, 1.0),
+            LinearConstraint(csr_array(energy[None, :] * (_SCALE / budget)), -np.inf, _SCALE),
         ],
         options={"mip_rel_gap": _GAP, "time_limit": _TIME_LIMIT_S},
     )

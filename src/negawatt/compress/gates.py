@@ -65,16 +65,17 @@ class _GatedProduct(torch.autograd.Function):
         for rows, block in _mixed(ctx.weight, gates, ctx.deltas):
             part = grad[..., rows]
             grad_x += part @ block
-            for k in range(gates.shape[1]):
-                # <grad, x D^T> for each sequence
+            for k in range(gates.shape[-1]):
+                # <grad, x D^T> at every position, summed over those that share a gate
                 pulled = part @ ctx.deltas.block(k, rows)
-                grad_gates[:, k] += (pulled * x).sum(dim=(1, 2), dtype=torch.float32)
+                found = (pulled * x).sum(-1, dtype=torch.float32)  # [batch, positions]
+                grad_gates[..., k] += found.view(*gates.shape[:2], -1).sum(-1)
         return grad_x, grad_gates, None, None
 
 
 def _mixed(weight: Tensor, gates: Tensor, deltas: Deltas) -> Iterator[tuple[slice, Tensor]]:
-    """The mixture in blocks of rows; every sequence of a batch shares its gates' values."""
-    shares = gates[0].tolist()
+    """The mixture in blocks of rows; all sequences and positions share their gates' values."""
+    shares = gates[0, 0].tolist()
     for start in range(0, weight.shape[0], _ROWS):
         rows = slice(start, min(start + _ROWS, weight.shape[0]))
         block = weight[rows]
@@ -92,7 +93,7 @@ class _Gated(nn.Module):
         self.base = base
         self.weight = cast("Tensor", base.weight)
         self.deltas = deltas
-        self.gates: Tensor | None = None  # [batch, candidates], float32
+        self.gates: Tensor | None = None  # [batch, positions or 1, candidates], float32
 
 
 class _GatedLinear(_Gated):
@@ -112,7 +113,7 @@ class _GatedEmbedding(_Gated):
         # Some families multiply the rows they read: their differences alike.
         factor = getattr(self.base, "scalar_embed_scale", 1.0)
         for k in range(len(self.deltas)):
-            gate = (factor * self.gates[:, k, None, None]).to(rows.dtype)
+            gate = (factor * self.gates[..., k, None]).to(rows.dtype)
             rows = rows + gate * self.deltas.take(k, index)
         return rows
 
@@ -162,13 +163,16 @@ class GatedModel:
         """Use these gates from now on; the base model when None.
 
         Args:
-            gates: float32, [batch, options]; rows must be equal in value, and
-                may each ask for a gradient of their own.
+            gates: float32, [batch, options], or [batch, positions, options];
+                rows must be equal in value, and may each ask for a gradient
+                of their own.
         """
+        if gates is not None and gates.ndim == 2:
+            gates = gates[:, None]
         at = 0
         for name, formats in self.candidates.items():
             width = len(formats)
-            part = None if gates is None else gates[:, at : at + width]
+            part = None if gates is None else gates[..., at : at + width]
             for module in self._modules[name]:
                 module.gates = part
             at += width

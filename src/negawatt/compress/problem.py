@@ -24,8 +24,8 @@ class Sensitivity:
 
     Args:
         options: The (unit, candidate) pair of each column.
-        scores: float64, [samples, options], divided by the root of the tokens a
-            sample, so that `scoresᵀ scores / samples` is F per token.
+        scores: float64, [samples, options], a sample being a short run of positions,
+            divided by the root of its tokens, so that `scoresᵀ scores / samples` is F per token.
     """
 
     options: tuple[tuple[str, Format], ...]

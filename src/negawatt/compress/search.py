@@ -2,8 +2,9 @@
 
 Three parts make the gradient of the loss in the gates:
 
-- the true KL of the *mixed* model to the base on calibration text, through
-  the quantised weights;
+- that of the KL to the base: what the Fisher information foresees, and what
+  the true gradient of the *mixed* model on calibration text, through the
+  quantised weights, was found to add, as far as that exceeds its own scatter;
 - what rounding the gates to one choice per layer will add, which a mixture
   hides because errors of different candidates partly cancel. To second order
   that is the variance of a random choice, `½ Σ_l (Σ_k g_k F_kk - g_l F_ll g_l)`
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 from negawatt.compress.assign import assign, shadow_price
+from negawatt.compress.interactions import shrunk_fisher
 from negawatt.compress.problem import Choice, Problem, budgets
 from negawatt.compress.sensitivity import backward_through, slices
 
@@ -43,7 +45,7 @@ _EXPANSIONS = 8  # of the second-order model around its own best plan, at most
 _LEAN = 2.5  # logit of a preferred option: about 0.92 of the gate between two
 _LEARNING_RATE = 0.15  # of Adam on the gate logits
 _DUAL_RATE = 4.0  # how fast λ answers a relative overshoot of the budget
-_SMOOTHING = 0.6  # of the running mean of noisy KL gradients
+_JUDGED = 8  # windows on which the plans before and after the steps are compared
 
 
 class EnergyGradientSearch:
@@ -65,16 +67,17 @@ class EnergyGradientSearch:
         windows: NDArray[np.int64],
         *,
         seed: int,
-        batch: int = 2,
+        batch: int = 4,
     ) -> None:
         self.problem = problem
         self._gated = gated
         self._windows = windows
         self._batch = batch
         self._order = np.random.default_rng(seed)
-        self._scores = torch.from_numpy(problem.sensitivity.scores)  # [samples, options]
         self._energy = torch.from_numpy(problem.energy)
         self._groups = problem.groups
+        fisher = shrunk_fisher(problem.sensitivity.scores, self._groups)
+        self._fisher = torch.from_numpy(fisher)  # [options, options]
 
     def run(
         self, budget: float, *, steps: int, on_step: Callable[[int], None] = lambda step: None
@@ -99,11 +102,12 @@ class EnergyGradientSearch:
         logits = self._logits_near(start.plan).requires_grad_()
         multiplier = start.multiplier
         optimiser = torch.optim.Adam([logits], lr=_LEARNING_RATE)
-        slope = self._model_slope(self._softmax(logits.detach()))
+        surprises: list[Tensor] = []
         for step in range(steps):
             gates = self._softmax(logits)
-            kl_slope = self._true_slope(gates.detach())
-            slope = slope.lerp(kl_slope, 1 - _SMOOTHING)
+            foreseen = self._model_slope(gates.detach())
+            surprises.append(self._true_slopes(gates.detach()) - foreseen)
+            slope = foreseen + self._trusted(torch.cat(surprises))
             loss = gates @ (slope + multiplier * self._energy) + self._rounding(gates)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -112,6 +116,7 @@ class EnergyGradientSearch:
             multiplier *= float(np.exp(_DUAL_RATE * overshoot))
             on_step(step + 1)
         gates = self._softmax(logits.detach())
+        slope = self._model_slope(gates) + self._trusted(torch.cat(surprises))
         end = self._choose(self._prices(gates, slope), budget, multiplier)
         return self._better(start, end)
 
@@ -124,25 +129,37 @@ class EnergyGradientSearch:
         return self._choose(np.array(choice.prices), budget, choice.multiplier)
 
     def expected_kl(self, plan: Mapping[str, Format]) -> float:
-        """KL of a plan by the second-order model, interactions included. [nat/token]"""
-        chosen = [i for i, (n, f) in enumerate(self.problem.sensitivity.options) if plan[n] == f]
-        total = self.problem.sensitivity.scores[:, chosen].sum(axis=1)
-        return float(0.5 * np.square(total).mean())
+        """KL of a plan by the second-order model, interactions as far as believed. [nat/token]"""
+        gates = self._one_hot(plan)
+        return float(0.5 * gates @ self._fisher @ gates)
 
     def _softmax(self, logits: Tensor) -> Tensor:
         return torch.cat([logits[group].softmax(0) for group in self._groups])
 
     def _rounding(self, gates: Tensor) -> Tensor:
         """Expected KL that one random choice per layer adds to the mixture. [nat/token]"""
-        diagonal = self._scores.square().mean(0)
         within = torch.zeros((), dtype=torch.float64)
         for group in self._groups:
-            within = within + (self._scores[:, group] @ gates[group]).square().mean()
-        return 0.5 * (gates @ diagonal - within)
+            within = within + gates[group] @ self._fisher[group, group] @ gates[group]
+        return 0.5 * (gates @ self._fisher.diagonal() - within)
 
     def _model_slope(self, gates: Tensor) -> Tensor:
         """Gradient of ½ gᵀFg, [options]."""
-        return self._scores.T @ (self._scores @ gates) / len(self._scores)
+        return self._fisher @ gates
+
+    def _trusted(self, surprises: Tensor) -> Tensor:
+        """The mean of what the model did not foresee, as far as it exceeds its own scatter.
+
+        Args:
+            surprises: True minus foreseen slope on each text, [texts, options].
+        """
+        mean, size = surprises.mean(0), self._fisher.diagonal()
+        weight = torch.where(size > 0, 1 / size, 0.0)  # so that small and large options count alike
+        power = float(weight @ mean.square())
+        if len(surprises) == 1 or power == 0.0:
+            return torch.zeros_like(mean)
+        noise = float(weight @ surprises.var(0)) / len(surprises)
+        return mean * max(0.0, 1.0 - noise / power)
 
     def _second_order(self, budget: float) -> Choice:
         """Minimise the quadratic model by repeated expansion and exact assignment."""
@@ -170,7 +187,7 @@ class EnergyGradientSearch:
         if start.plan == end.plan:
             return end
         # The last quarter of the text is kept from the gradient steps.
-        tokens = self._windows[-(len(self._windows) // 4) :][: 4 * self._batch]
+        tokens = self._windows[-(len(self._windows) // 4) :][:_JUDGED]
         return min((start, end), key=lambda choice: self.true_kl(choice.plan, tokens))
 
     def true_kl(self, plan: Mapping[str, Format], windows: NDArray[np.int64]) -> float:
@@ -196,32 +213,31 @@ class EnergyGradientSearch:
             raise RuntimeError("no model was given to take gradients on")
         return self._gated
 
-    def _true_slope(self, gates: Tensor) -> Tensor:
-        """Gradient of KL(base || mixture) in the gates, on one batch of text. [nat/token]"""
+    def _true_slopes(self, gates: Tensor) -> Tensor:
+        """Gradient of KL(base || mixture) on each text of a batch, [batch, options]. [nat/token]"""
         gated = self._model()
         fit = len(self._windows) - len(self._windows) // 4  # the rest judges, see `_better`
-        picked = self._order.integers(fit, size=self._batch)
+        picked = self._order.permutation(fit)[: self._batch]
         tokens = torch.from_numpy(self._windows[picked])
         gated.set_gates(None)
         with torch.no_grad():
             base = gated.hidden(tokens)
         teacher = _Teacher(gated, base)
         leaf = gates.float().expand(len(tokens), -1).clone().requires_grad_()
-        gated.set_gates(leaf)
         teacher.student_gates = leaf
-        backward_through(gated, tokens, teacher)
+        backward_through(gated, tokens, teacher, leaf)
         gated.set_gates(None)
         if leaf.grad is None:
             raise RuntimeError("no gate took part in the forward pass")
-        return leaf.grad.double().sum(0) / tokens.numel()
+        return leaf.grad.double() / tokens.shape[1]
 
     def _prices(self, gates: Tensor, slope: Tensor) -> Floats:
         """Expected KL of moving each layer to each option, others staying. [nat/token]"""
-        scores = self._scores
         prices = torch.empty_like(gates)
         for group in self._groups:
-            here = scores[:, group] @ gates[group]  # [samples]
-            moved = (scores[:, group] - here[:, None]).square().mean(0)
+            within = self._fisher[group, group]
+            here = within @ gates[group]
+            moved = within.diagonal() - 2 * here + gates[group] @ here
             first = slope[group] - slope[group] @ gates[group]
             prices[group] = first + 0.5 * moved
         return prices.numpy()

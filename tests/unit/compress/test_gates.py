@@ -182,6 +182,19 @@ def test_every_sequence_gets_a_gradient_of_its_own(both: Both) -> None:
         assert float(alone.grad[others].abs().max()) == 0.0
 
 
+def test_every_position_gets_a_gradient_of_its_own(both: Both) -> None:
+    options = len(both.gated.options)
+    whole = torch.full((len(TOKENS), options), 0.1, requires_grad=True)
+    parts = torch.full((*TOKENS.shape, options), 0.1, requires_grad=True)
+    for gates in (whole, parts):
+        both.logits(gates)[:, 3].log_softmax(-1)[..., 7].sum().backward()
+    assert whole.grad is not None
+    assert parts.grad is not None
+    torch.testing.assert_close(parts.grad.sum(1), whole.grad, rtol=1e-3, atol=1e-4)
+    assert float(parts.grad[:, 4:].abs().max()) == 0.0  # what comes later has no part in it
+    assert bool((parts.grad[:, :4].abs().amax((0, 2)) > 0).all())
+
+
 def test_gates_at_zero_still_get_a_gradient(both: Both) -> None:
     gates = torch.zeros(len(TOKENS), len(both.gated.options), requires_grad=True)
     likelihood(both, gates).sum().backward()

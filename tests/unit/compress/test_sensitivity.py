@@ -11,9 +11,10 @@ import pytest
 import torch
 from small_decoder import VOCABULARY, layers_of, random_decoder, rounded_bank
 
+from negawatt.compress import sensitivity
 from negawatt.compress.gates import GatedModel
 from negawatt.compress.search import EnergyGradientSearch, Problem
-from negawatt.compress.sensitivity import Sensitivity, measure_sensitivity, slices
+from negawatt.compress.sensitivity import RUN, Sensitivity, measure_sensitivity, slices
 from negawatt.core.records import Format
 from negawatt.energy.units import units
 from negawatt.models.load import load_reference
@@ -121,7 +122,7 @@ def test_every_text_gives_its_scores_and_the_base_is_handed_back(tmp_path: Path)
     found = measure_sensitivity(
         gated, WINDOWS[:6], seed=0, batch=4, on_batch=lambda *done: told.append(done)
     )
-    assert found.scores.shape == (6, len(gated.options))
+    assert found.scores.shape == (6 * 32 // RUN, len(gated.options))
     assert np.isfinite(found.scores).all()
     assert bool((np.abs(found.scores).sum(axis=1) > 0).all())
     assert told == [(4, 6), (6, 6)]
@@ -129,6 +130,32 @@ def test_every_text_gives_its_scores_and_the_base_is_handed_back(tmp_path: Path)
         tokens = torch.from_numpy(WINDOWS[:1])
         base = random_decoder()(tokens).logits
         torch.testing.assert_close(gated.logits(gated.hidden(tokens)), base, rtol=1e-4, atol=1e-4)
+
+
+def test_the_runs_of_a_text_add_up_to_the_score_of_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = gated_random(tmp_path)
+    ragged = WINDOWS[:6, :30]  # the last run is shorter
+    parts = measure_sensitivity(gated, ragged, seed=0).scores.reshape(6, 4, -1)
+    monkeypatch.setattr(sensitivity, "RUN", 30)
+    whole = measure_sensitivity(gated, ragged, seed=0).scores
+    np.testing.assert_allclose(parts.sum(1) / np.sqrt(4), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_runs_foretell_the_same_as_whole_texts_with_less_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gated = gated_random(tmp_path)
+    texts = np.random.default_rng(9).integers(0, VOCABULARY, (96, 32))
+    means, scatter = [], []
+    for run in (RUN, 32):
+        monkeypatch.setattr(sensitivity, "RUN", run)
+        found = [measure_sensitivity(gated, t, seed=0).alone for t in np.split(texts, 8)]
+        means.append(np.mean(found, axis=0))
+        scatter.append(float(np.log(found).std(0).mean()))
+    np.testing.assert_allclose(means[0], means[1], rtol=0.4)
+    assert scatter[0] < 0.75 * scatter[1]
 
 
 @pytest.mark.parametrize(("batch", "positions"), [(4, 512), (1, 100), (3, 64), (200, 7)])
