@@ -95,6 +95,49 @@ def test_dies_with_counters_of_their_own_all_count(zone: AddZone, tmp_path: Path
     ]
 
 
+def test_dies_just_after_a_start_are_close_and_still_two(zone: AddZone, tmp_path: Path) -> None:
+    zone("intel-rapl:0", "package-0-die-0", 1.0)
+    zone("intel-rapl:1", "package-0-die-1", 2.0)
+    assert [meter.boundary for meter in discover(tmp_path)] == [
+        "package:0/die:0",
+        "package:0/die:1",
+    ]
+
+
+def test_a_busy_socket_counter_moves_between_the_reads_of_its_dies(
+    zone: AddZone, tmp_path: Path
+) -> None:
+    dies = [zone(f"intel-rapl:{n}", f"package-0-die-{n}", 500.0) for n in range(4)]
+    flowed = iter(range(500, 600))
+
+    def moving(path: Path) -> str:
+        if path.name == "energy_uj":
+            assert path.parent in dies
+            return str(next(flowed) * 1_000_000)  # a joule from one read to the next
+        return path.read_text()
+
+    assert [meter.boundary for meter in discover(tmp_path, read=moving)] == ["package:0"]
+
+
+def test_memory_with_a_limit_and_no_counter_is_left_out(zone: AddZone, tmp_path: Path) -> None:
+    zone("intel-rapl:0", "package-0", 10.0)
+    memory = zone("intel-rapl:0/intel-rapl:0:0", "dram", 2.0)
+    (memory / "energy_uj").unlink()
+    assert [meter.boundary for meter in discover(tmp_path)] == ["package:0"]
+
+
+def test_without_a_range_a_counter_is_read_until_it_falls(zone: AddZone, tmp_path: Path) -> None:
+    package = zone("intel-rapl:0", "package-0", 10.0)
+    (package / "max_energy_range_uj").unlink()
+    (meter,) = discover(tmp_path)
+    assert meter.poll_every_s > 1.0
+    set_joules(package, 12.5)
+    assert meter.energy().value == pytest.approx(12.5)
+    set_joules(package, 4.0)
+    with pytest.raises(MeterUnavailable, match="where it wraps"):
+        meter.energy()
+
+
 def test_two_sockets_that_agree_by_chance_are_two(zone: AddZone, tmp_path: Path) -> None:
     zone("intel-rapl:0", "package-0", 68000.0)
     zone("intel-rapl:1", "package-1", 68000.0)

@@ -20,9 +20,8 @@ from negawatt.core.quantities import Joules
 ROOT = Path("/sys/class/powercap")
 
 _J_PER_UJ = 1e-6
-#: Two dies whose counters, since boot, differ by less than this are one counter read twice:
-#: the reads are microseconds apart, and separate counters drift apart by kilojoules a minute.
-_SAME_COUNTER_J = 5.0
+#: By how much a counter that is seen twice may seem to leave the order in which it was read.
+_SAME_COUNTER_J = 0.1
 #: Read at least once in the time that this power needs for half a turn of the counter. [W]
 _WRAP_POWER_W = 2000.0
 _MAX_POLL_S = 60.0
@@ -43,14 +42,15 @@ class _Zone:
 
 
 class RaplMeter:
-    """One RAPL counter, unwrapped."""
+    """One RAPL counter, unwrapped; where it wraps is not known without its range file."""
 
     def __init__(
         self, folder: Path, *, name: str, boundary: str, read: ReadText = _read_text
     ) -> None:
         self._file = folder / "energy_uj"
         self._name, self._boundary, self._read = name, boundary, read
-        self._range_uj = _integer(folder / "max_energy_range_uj", read)
+        ranged = folder / "max_energy_range_uj"
+        self._range_uj = _integer(ranged, read) if ranged.exists() else 0
         self._lock = threading.Lock()
         self._last_uj: int | None = None
         self._turns = 0
@@ -68,6 +68,8 @@ class RaplMeter:
     @property
     def poll_every_s(self) -> float:
         """Longest time between two reads that cannot hide a whole turn of the counter. [s]"""
+        if self._range_uj <= 0:
+            return _MAX_POLL_S
         return min(_MAX_POLL_S, self._range_uj * _J_PER_UJ / (2 * _WRAP_POWER_W))
 
     def energy(self) -> Joules:
@@ -143,17 +145,27 @@ def _without_mirrors(zones: list[_Zone], read: ReadText) -> list[_Zone]:
     counters agree are one socket counter that the kernel lists once a die (Threadripper, EPYC).
     """
     by_name = {zone.name: zone for zone in reversed(zones)}
-    kept: list[tuple[_Zone, str, float]] = []
+    kept: list[_Zone] = []
     for zone in sorted(by_name.values(), key=zones.index):
-        socket = re.sub(r"-die-\d+$", "", zone.name)
-        joules = _integer(zone.folder / "energy_uj", read) * _J_PER_UJ
-        twin = any(
-            other_socket == socket and abs(other_joules - joules) < _SAME_COUNTER_J
-            for _, other_socket, other_joules in kept
-        )
-        if not twin:
-            kept.append((zone, socket, joules))
-    return [zone for zone, _, _ in kept]
+        socket = _socket(zone)
+        if not any(_socket(one) == socket and _is_mirror(zone, one, read) for one in kept):
+            kept.append(zone)
+    return kept
+
+
+def _socket(zone: _Zone) -> str:
+    return re.sub(r"-die-\d+$", "", zone.name)
+
+
+def _is_mirror(die: _Zone, other: _Zone, read: ReadText) -> bool:
+    """True when two dies show one counter: one reads between two reads of the other.
+
+    How far apart they are says nothing: just after a start, separate counters are close too.
+    """
+    before, between, after = (
+        _integer(zone.folder / "energy_uj", read) * _J_PER_UJ for zone in (other, die, other)
+    )
+    return before - _SAME_COUNTER_J <= between <= after + _SAME_COUNTER_J
 
 
 def _package_boundary(name: str, *, alone: bool) -> str:
@@ -166,7 +178,7 @@ def _package_boundary(name: str, *, alone: bool) -> str:
 
 def _meters(zones: list[_Zone], read: ReadText) -> list[RaplMeter]:
     packages = _without_mirrors([z for z in zones if z.name.startswith("package-")], read)
-    sockets = [re.sub(r"-die-\d+$", "", zone.name) for zone in packages]
+    sockets = [_socket(zone) for zone in packages]
     found = []
     for zone, socket in zip(packages, sockets, strict=True):
         boundary = _package_boundary(zone.name, alone=sockets.count(socket) == 1)
@@ -175,7 +187,9 @@ def _meters(zones: list[_Zone], read: ReadText) -> list[RaplMeter]:
         found += [
             RaplMeter(inner.folder, name=f"rapl:dram-{place}", boundary=f"dram:{place}", read=read)
             for inner in zones
-            if inner.name == "dram" and inner.folder.name.startswith(f"{zone.folder.name}:")
+            if inner.name == "dram"
+            and inner.folder.name.startswith(f"{zone.folder.name}:")
+            and (inner.folder / "energy_uj").exists()  # some list limits of memory and no counter
         ]
     if found:
         return found  # packages and memory; psys holds them both and would count them twice
