@@ -129,6 +129,18 @@ def test_a_board_without_a_counter_is_a_gauge_in_milliwatts() -> None:
     assert gauge.limit.value == pytest.approx(300.0)
 
 
+def test_a_board_that_tells_no_limit_is_sampled_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def untold(self: Library, gpu: Gpu) -> int:
+        raise NVMLError(NOT_SUPPORTED)
+
+    monkeypatch.setattr(Library, "nvmlDeviceGetEnforcedPowerLimit", untold)
+    (meter,) = as_meters(nvml.discover(Library(Gpu(NVMLError(NOT_SUPPORTED), power_mw=41_500))))
+    meter.energy()
+    assert meter.energy().value >= 0
+
+
 def test_every_board_has_a_boundary_of_its_own() -> None:
     meters = nvml.discover(Library(Gpu(1), Gpu(NVMLError(NOT_SUPPORTED)), Gpu(1)))
     assert [meter.boundary for meter in meters] == ["gpu:0", "gpu:1", "gpu:2"]

@@ -19,6 +19,7 @@ _J_PER_MJ = 1e-3  # NVML counts millijoules
 _W_PER_MW = 1e-3  # and milliwatts
 _GUEST = 2  # NVML_GPU_VIRTUALIZATION_MODE_VGPU: this machine has a virtual GPU
 _NOT_FOUND = 6  # NVML_ERROR_NOT_FOUND: no sample since then
+_NO_LIMIT = Watts(2000.0)  # more than any one board draws
 _SHARED = "whole board; MIG slices share it, and how is unknown"
 
 
@@ -115,8 +116,11 @@ class NvmlGauge:
 
     @property
     def limit(self) -> Watts:
-        """The power limit that is in force."""
-        return self._watts(self._nvml.nvmlDeviceGetEnforcedPowerLimit)
+        """The power limit that is in force; more than any board draws where none is told."""
+        try:
+            return self._watts(self._nvml.nvmlDeviceGetEnforcedPowerLimit)
+        except MeterUnavailable:
+            return _NO_LIMIT
 
     def power(self) -> Watts:
         """Power of the board now; newer boards average it over a second."""
