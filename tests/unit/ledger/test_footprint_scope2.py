@@ -12,6 +12,7 @@ from negawatt.ledger.footprint import Basis, Signal, of_zone, stated_pue
 from negawatt.ledger.footprint.intensity import stated, world
 from negawatt.ledger.footprint.primary import primary_energy
 from negawatt.ledger.footprint.scope2 import Instrument, scope2
+from negawatt.ledger.footprint.stated import stated_energy
 from negawatt.ledger.footprint.water import stated_water, water
 
 KWH = Estimate.exact(3.6e6, unit="J", source="meter", boundary="machine")
@@ -123,3 +124,24 @@ def test_primary_energy_is_given_where_the_data_give_it() -> None:
     assert anywhere is not None
     assert anywhere.low < anywhere.high
     assert world().place in anywhere.boundary
+
+
+@pytest.mark.parametrize(
+    ("text", "joules"),
+    [
+        ("5 mWh", 18.0),
+        ("5MWh", 18e9),
+        ("2 mJ", 0.002),
+        ("2MJ", 2e6),
+        ("12KWH", 43.2e6),
+        ("1.5e3 Wh", 5.4e6),
+    ],
+)
+def test_a_thousandth_is_not_taken_for_a_million(text: str, joules: float) -> None:
+    assert stated_energy(text).value == pytest.approx(joules)
+
+
+@pytest.mark.parametrize("text", ["5 mwh", "5 MWH", "5 mj", "5", "kWh", "-3 kWh", "nan kWh"])
+def test_an_energy_that_could_mean_two_things_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no energy"):
+        stated_energy(text)
