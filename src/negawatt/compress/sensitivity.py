@@ -41,7 +41,7 @@ def measure_sensitivity(
     *,
     seed: int,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
-    batch: int = 4,
+    batch: int = 2,
 ) -> Sensitivity:
     """Sample labels from the base model and collect the gradients of all gates.
 

@@ -46,9 +46,9 @@ class Effort:
     test_tokens: int = 3_072
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
-    sensitivity_samples: int = 40
+    sensitivity_samples: int = 32
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
-    search_steps: int = 4  # gradient steps per energy budget
+    search_steps: int = 3  # gradient steps per energy budget
     budget_shares: tuple[float, ...] = (0.8, 0.6, 0.35)
     refinements: int = 1  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
