@@ -38,6 +38,12 @@ class Half:
     cpu: tuple[float, ...]  # [s/token]
     wall: tuple[float, ...]  # of a whole prompt, or of a token of every sequence [s]
 
+    def after(self, earlier: Half | None) -> Half:
+        """These times behind those of an earlier race of the same kind."""
+        if earlier is None:
+            return self
+        return Half(earlier.cpu + self.cpu, earlier.wall + self.wall)
+
 
 def laps(read: Half, written: Half) -> Laps:
     """Both phases of one session."""

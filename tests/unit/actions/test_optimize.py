@@ -376,6 +376,43 @@ def test_a_budget_that_nothing_meets_names_the_nearest_and_leaves_no_result(
     assert untouched(tmp_path / "out")
 
 
+class Placed(PacedRuntime):
+    """An engine whose memory comes to lie badly every second time that it opens for writing."""
+
+    def __init__(self, clock: Any) -> None:
+        super().__init__(clock)
+        self._opened: dict[str, int] = {}
+
+    def open(self, artifact: Path, options: RunOptions) -> Session:
+        session = super().open(artifact, options)
+        if options.steps != "write" or artifact.name.startswith("uniform-int8"):
+            return session
+        self._opened[artifact.name] = self._opened.get(artifact.name, 0) + 1
+        badly = self._opened[artifact.name] % 2 == 0
+        return Slow(session, self.clock, []) if badly else session
+
+
+class Slow(PacedSession):
+    def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
+        began = self._clock.cpu_s
+        found = super().forward(tokens, keep=keep)
+        self._clock.cpu_s += 0.08 * (self._clock.cpu_s - began)
+        return found
+
+
+def test_an_interval_tells_of_where_memory_lay(story: Any, finished: Any, tmp_path: Path) -> None:
+    tools = some_tools(tmp_path / "cache")
+    tools = replace(tools, runtime=Placed(tools.clock))  # type: ignore[arg-type]
+    found = optimize(some_order(story.model, story.text, tmp_path / "out"), tools)
+
+    def widths(points: Any) -> list[float]:
+        raced = [p.cpu_vs_int8 for p in points if p.role in {"base", "searched"}]
+        return [ratio.high / ratio.low for ratio in raced]
+
+    assert max(widths(finished.outcome.points)) < 1.01
+    assert min(widths(found.points)) > 1.05
+
+
 class Lying(PacedRuntime):
     """An engine that computes something else."""
 

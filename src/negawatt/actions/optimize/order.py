@@ -53,6 +53,7 @@ class Effort:
     refinements: int = 1  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
     rounds: int = 4  # of paired timing per variant
+    openings: int = 2  # among which those at writing are divided, at least one round each
     decode_tokens: int = 32  # written per round
 
 

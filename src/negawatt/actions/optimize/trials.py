@@ -97,8 +97,15 @@ class Track:
         with self.opened(place, "read") as own, self.opened(int8, "read") as rival:
             size = own.memory_bytes
             read = self.race_reading({"own": own, "rival": rival})
-        with self.opened(place, "write") as own, self.opened(int8, "write") as rival:
-            written = self.race_writing({"own": own, "rival": rival})
+        # Where an engine's memory comes to lie moves a token by some percent, for as long as it is
+        # open: opened anew, the pairs and their interval tell of that too.
+        openings = max(1, min(self.effort.openings, self.effort.rounds))
+        written: dict[str, Half] = {}
+        for number in range(openings):
+            with self.opened(place, "write") as own, self.opened(int8, "write") as rival:
+                share = (self.effort.rounds + number) // openings
+                more = self.race_writing({"own": own, "rival": rival}, rounds=share)
+            written = {who: half.after(written.get(who)) for who, half in more.items()}
         mine, other = (laps(read[who], written[who]) for who in ("own", "rival"))
         return Trial(name, role, plan, *quality, mine, other, size, joint)
 
