@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
-from negawatt.adapters.trackers.phases import Measure
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
-from negawatt.core.protocols import Measured
+from negawatt.core.protocols import Measured, Stretch
 
 _USAGE = "%%negawatt [NAME] [-o VARIABLE]"
 
@@ -55,7 +55,7 @@ def parse(line: str) -> tuple[str, str | None]:
     return name.strip() or "cell", variable.strip() or None
 
 
-def extend(shell: Any, measure: Measure) -> None:
+def extend(shell: Any, measure: Callable[[str], Stretch]) -> None:
     """Give an IPython shell the magic.
 
     Args:

@@ -8,8 +8,8 @@ from negawatt.adapters.trackers.vocabulary import figures, flat
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Stretch
 
-#: Makes a window of a name, not yet open.
-Measure = Callable[[str], Stretch]
+#: Makes a window of a name, not yet open; None where another rank of the node measures.
+Measure = Callable[[str], Stretch | None]
 
 
 class Phases:
@@ -28,7 +28,9 @@ class Phases:
     def begin(self, name: str) -> None:
         """Open a window; one of that name whose end never came is dropped."""
         self._drop(name)
-        self._open[name] = self._measure(name).start()
+        window = self._measure(name)
+        if window is not None:
+            self._open[name] = window.start()
 
     def end(self, name: str) -> None:
         """Close the window and keep its figures; nothing when none is open."""
