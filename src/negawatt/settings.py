@@ -42,6 +42,14 @@ def _path(text: str, base: Path) -> Path:
     return base / Path(text).expanduser()
 
 
+def _ledger(text: str, base: Path) -> Path | str:
+    if "://" not in text:
+        return _path(text, base)
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a file, or the address of a database: postgresql://user@host/name")
+    return text
+
+
 def _threads(text: str, _: Path) -> int:
     if re.fullmatch(r"[1-9]\d{0,3}", text) is None:
         raise ValueError("a whole number of at least 1")
@@ -95,10 +103,10 @@ def _spec(read: Reader, description: str, *environment: str, default: str = "") 
 class Paths:
     """Where things are kept."""
 
-    ledger: Path = field(
+    ledger: Path | str = field(
         metadata=_spec(
-            _path,
-            "The file that keeps what was measured.",
+            _ledger,
+            "The file that keeps what was measured, or the address of a PostgreSQL database.",
             "NEGAWATT_LEDGER",
             default="$XDG_DATA_HOME/negawatt/ledger.db",
         )
@@ -311,7 +319,8 @@ def name_meters(settings: Settings) -> None:
 
 def _shown(value: object) -> str:
     """A value as text, without the password of an address."""
-    return re.sub(r"(//[^\s/@:]*):[^\s/@]*@", r"\1:…@", _text(value))
+    text = re.sub(r"(//[^\s/@:]*):[^\s/]*@", r"\1:…@", _text(value))
+    return re.sub(r"([?&]password=)[^&\s]*", r"\1…", text)
 
 
 def _value(settings: Settings, name: str) -> object:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from negawatt.ledger import open_ledger
+
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 
 
@@ -34,7 +36,7 @@ def test_a_training_run_with_the_trainer(
     namespace: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("accelerate", reason="pip install 'negawatt[huggingface]'")
-    train, lead, evaluate, _ = blocks("track-training.md")
+    train, lead, evaluate, _, ranks = blocks("track-training.md")
     run(train, namespace)
     history = namespace["trainer"].state.log_history
     for name, times in (("step", 4), ("epoch", 2), ("eval", 2), ("train", 1)):
@@ -47,11 +49,19 @@ def test_a_training_run_with_the_trainer(
     run(evaluate, namespace)
     assert "train_energy_J" in capsys.readouterr().out
     assert namespace["m"].energy.value > 0
+    run(ranks, namespace)
+    namespace["trainer"].add_callback(namespace["energy"])
+    namespace["trainer"].train()
+    with open_ledger(Path("runs.db"), readonly=True) as ledger:
+        names = [entry.body["name"] for entry in ledger.entries("measure")]
+    assert {name: names.count(name) for name in ("epoch", "eval", "train")} == {
+        "epoch": 2, "eval": 2, "train": 1,
+    }  # fmt: skip
 
 
 def test_a_loop_of_ones_own_with_tensorboard(namespace: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="pip install 'negawatt[tensorboard]'")
-    run(blocks("track-training.md")[-1], namespace)
+    run(blocks("track-training.md")[3], namespace)
     from tensorboard.backend.event_processing import event_accumulator as reader
 
     sizes = {reader.TENSORS: 0}

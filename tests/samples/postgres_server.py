@@ -41,9 +41,23 @@ def _user() -> str | None:
     raise NoServer("a PostgreSQL server does not run as root, and there is no other user")
 
 
+def _auth(folder: Path, password: str, user: str | None) -> tuple[str, ...]:
+    if not password:
+        return ("--auth=trust",)
+    file = folder / "password"
+    file.write_text(password)
+    if user is not None:
+        shutil.chown(file, user)
+    return ("--auth=scram-sha-256", f"--pwfile={file}")
+
+
 @contextmanager
-def running() -> Iterator[str]:
-    """The address of a server that lives as long as the block."""
+def running(password: str = "") -> Iterator[str]:
+    """The address of a server that lives as long as the block.
+
+    Args:
+        password: Asked for of everybody; none is when it is empty. It is not in the address.
+    """
     tools, user = programs(), _user()
     folder = Path(tempfile.mkdtemp(prefix="nw-pg-"))  # short: a socket's path has 107 bytes
     if user is not None:
@@ -62,8 +76,8 @@ def running() -> Iterator[str]:
     options = f"-k {folder} -c listen_addresses='' -c shared_buffers=16MB -c max_connections=40"
     try:
         run(
-            str(tools / "initdb"), "-D", str(data), "-U", "auditor", "--auth=trust", "-E", "UTF8",
-            "--locale=C", "--no-sync",
+            str(tools / "initdb"), "-D", str(data), "-U", "auditor", "-E", "UTF8", "--locale=C",
+            "--no-sync", *_auth(folder, password, user),
         )  # fmt: skip
         run(
             str(tools / "pg_ctl"), "-D", str(data), "-l", str(folder / "log"), "-o", options,

@@ -40,6 +40,33 @@ BAD = {
 }
 
 
+def test_a_ledger_may_be_a_database_and_nothing_else_with_an_address(tmp_path: Path) -> None:
+    for good in ("postgresql://ada@db.example.org/energy", "postgres://db/energy"):
+        tree = settings.load(environ={"NEGAWATT_LEDGER": good}, folder=tmp_path)
+        assert tree.paths.ledger == good
+    with pytest.raises(UsageError, match="postgresql://user@host/name"):
+        settings.load(environ={"NEGAWATT_LEDGER": "mysql://db/energy"}, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ada:kept-to-itself@db/energy",
+        "postgresql://ada:kept@to-itself@db/energy",  # not escaped as it should be
+        "postgresql:///energy?host=db&user=ada&password=kept-to-itself",
+        "mysql://ada:kept-to-itself@db/energy",
+    ],
+)
+def test_a_password_is_shown_nowhere(address: str, tmp_path: Path) -> None:
+    try:
+        tree = settings.load(environ={"NEGAWATT_LEDGER": address}, folder=tmp_path)
+        shown = settings.rows(tree)[0].value
+    except UsageError as error:
+        shown = str(error)
+    assert "itself" not in shown
+    assert "energy" in shown
+
+
 def value_of(tree: settings.Settings, name: str) -> object:
     section, key = name.split(".")
     return getattr(getattr(tree, section), key)

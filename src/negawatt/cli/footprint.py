@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from negawatt.cli.ledger.place import Place
 
 if TYPE_CHECKING:
     from negawatt.ledger.footprint.account import Site
@@ -20,8 +23,8 @@ _NOT_NEGATIVE = click.FloatRange(min=0)
 @click.option("--energy", metavar="ENERGY", help="Of the IT equipment, such as 12kWh or 10:14kWh.")
 @click.option(
     "--ledger",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="PATH",
+    type=Place(),
+    metavar="LEDGER",
     help="Take the energy from this ledger; your own when --energy is not given.",
 )
 @click.option("--kind", metavar="KIND", help="Only entries of this kind, such as measure.")
@@ -33,6 +36,12 @@ _NOT_NEGATIVE = click.FloatRange(min=0)
     type=_NOT_NEGATIVE,
     metavar="G_PER_KWH",
     help="Average intensity of the grid, instead of a zone. [gCO2e/kWh]",
+)
+@click.option(
+    "--intensity-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="CSV of average intensities by time, for the hours of each entry of a ledger.",
 )
 @click.option(
     "--pue", type=click.FloatRange(min=1), metavar="RATIO", help="Facility over IT energy. [1]"
@@ -140,6 +149,7 @@ def command(*, as_json: bool, **given: Any) -> None:
       negawatt footprint --energy 12kWh --zone DE --pue 1.2 --market 0
       negawatt footprint --energy 12kWh --zone DE --hardware h100:8 --hours 24 --units 5e6
       negawatt footprint --name train --zone FR --as model-card --training-type fine-tuning
+      negawatt footprint --name train --intensity-file grid.csv --market 0
       negawatt footprint --remote openai/gpt-4o --tokens 500 --latency 6
     """  # fmt: skip
     from negawatt import settings
@@ -147,21 +157,23 @@ def command(*, as_json: bool, **given: Any) -> None:
 
     asked = Question(**given)
     known = settings.load()
-    set_to = known.carbon.intensity
-    site = asked.site(None if set_to is None else set_to.value)
+    grams = None if known.carbon.intensity is None else known.carbon.intensity.value
     if asked.is_remote:
-        _tell_remote(asked, site, as_json=as_json)
+        _tell_remote(asked, asked.site(grams), as_json=as_json)
     else:
-        _tell_account(asked, site, known.paths.ledger, as_json=as_json)
+        _tell_account(asked, grams, known.paths.ledger, as_json=as_json)
 
 
-def _tell_account(asked: Question, site: Site, own_ledger: Path, *, as_json: bool) -> None:
+def _tell_account(
+    asked: Question, set_intensity: float | None, own_ledger: Path | str, *, as_json: bool
+) -> None:
     """Work out an account and print it, or a form of it."""
     from negawatt.ledger.footprint.account import account
     from negawatt.reports.standards import forms
 
-    energy, wall, title = asked.spent(own_ledger)
-    found = account(energy, site, asked.hold(wall))
+    spent = asked.spent(own_ledger)
+    found = account(spent.energy, asked.site(set_intensity, spent.grid), asked.hold(spent.wall))
+    found = replace(found, notes=(*found.notes, *spent.notes))
     wish = asked.wish()
     if asked.form is not None:
         filled = forms.fill(asked.form, found, wish)
@@ -175,7 +187,7 @@ def _tell_account(asked: Question, site: Site, own_ledger: Path, *, as_json: boo
 
     from negawatt.reports.standards import view
 
-    view.show(title, view.account_rows(found, score), found.notes, Console(highlight=False))
+    view.show(spent.title, view.account_rows(found, score), found.notes, Console(highlight=False))
 
 
 def _tell_remote(asked: Question, site: Site, *, as_json: bool) -> None:

@@ -77,10 +77,12 @@ def command(
             click.echo(line)
         else:
             click.echo(_screen(record, finished), err=True)
-        if book is not None:
-            book.append("measure", record)
-        if output is not None:
-            _write(output, line)
+        try:
+            if book is not None:
+                book.append("measure", record)
+        finally:  # where one place takes nothing, the other still does
+            if output is not None:
+                _write(output, line)
     return finished.status
 
 
@@ -111,18 +113,13 @@ def _record(
     cmd: tuple[str, ...], finished: Finished, carbon: dict[str, Estimate]
 ) -> dict[str, Any]:
     """What is printed, written and kept; an unknown figure is left out of it."""
-    span = finished.span
+    from negawatt.ledger.windows import body_of
+
     return {
-        "name": span.name,
+        **body_of(finished.span, finished.started_at),
         "command": shlex.join(cmd),
         "exit_status": finished.status,
-        "started_at": finished.started_at,
-        "wall_seconds": span.wall_seconds,
-        "cpu_seconds": span.cpu_seconds,
-        "energy": span.energy,
         **carbon,
-        "boundaries": dict(span.energies),
-        "unread": list(span.unread),
         "left_running": finished.left_running,
     }
 

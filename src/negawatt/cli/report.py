@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from negawatt.cli.ledger.place import AnyPlace
+
 if TYPE_CHECKING:
     from negawatt.core.outcome import Outcome
     from negawatt.reports.forms import Forms
@@ -17,7 +19,7 @@ _JSON_STARTS = (b"{", b"[")
 
 
 @click.command()
-@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[SOURCE]")
+@click.argument("source", required=False, type=AnyPlace(), metavar="[SOURCE]")
 @click.option("--entry", type=int, metavar="N", help="Show the optimisation that entry N holds.")
 @click.option("--kind", metavar="KIND", help="Only entries of this kind, such as measure.")
 @click.option("--name", metavar="NAME", help="Only entries of this name.")
@@ -29,6 +31,12 @@ _JSON_STARTS = (b"{", b"[")
     type=click.FloatRange(min=0),
     metavar="G_PER_KWH",
     help="Work out all emissions with this grid. [gCO2e/kWh]",
+)
+@click.option(
+    "--intensity-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Work out all emissions hour by hour, with a CSV of intensities by time.",
 )
 @click.option(
     "--pue",
@@ -73,12 +81,13 @@ _JSON_STARTS = (b"{", b"[")
 )
 def command(
     *,
-    source: Path | None,
+    source: Path | str | None,
     entry: int | None,
     kind: str | None,
     name: str | None,
     since: str | None,
     intensity: float | None,
+    intensity_file: Path | None,
     pue: float | None,
     html_path: Path | None,
     pdf_path: Path | None,
@@ -89,14 +98,15 @@ def command(
 ) -> None:
     """Show what was found: totals of a ledger, or the result of an optimisation.
 
-    SOURCE is a ledger, a report.json, or the folder that `negawatt optimize`
-    wrote; your own ledger when left out. A ledger is verified before anything
-    of it is shown.
+    SOURCE is a ledger (a file, or the address of a database), a report.json, or
+    the folder that `negawatt optimize` wrote; your own ledger when left out. A
+    ledger is verified before anything of it is shown.
 
     \b
     Examples:
       negawatt report
       negawatt report --since 7d --intensity 56 --html week.html
+      negawatt report postgresql://db.example.org/energy --intensity-file grid.csv
       negawatt report runs/smollm2 --html again.html
       negawatt report --entry 12 --json
       negawatt report --compare before after --pdf change.pdf
@@ -108,17 +118,17 @@ def command(
     places = {form: place for form, place in given.items() if place is not None}
     if compare and (entry is not None or name is not None):
         _refuse_with_compare()
-    path = _place(source)
-    if _is_result(path):
-        _refuse_filters(entry, kind, name, since, intensity, pue, compare)
+    place = _place(source)
+    if isinstance(place, Path) and _is_result(place):
+        _refuse_filters(entry, kind, name, since, intensity, intensity_file, pue, compare)
         from negawatt.reports import read
 
-        _tell_outcome(read(path), places, as_json=as_json)
+        _tell_outcome(read(place), places, as_json=as_json)
     elif entry is not None:
-        _tell_outcome(_outcome_of(path, entry), places, as_json=as_json)
+        _tell_outcome(_outcome_of(place, entry), places, as_json=as_json)
     else:
-        wanted = (kind, name, since)
-        _tell_ledger(path, wanted, _grid(intensity, pue), compare, places, as_json=as_json)
+        wanted, grid = (kind, name, since), _grid(intensity, intensity_file, pue)
+        _tell_ledger(place, wanted, grid, compare, places, as_json=as_json)
 
 
 def _print_schema(of: str) -> None:
@@ -127,12 +137,14 @@ def _print_schema(of: str) -> None:
     click.echo(published(of), nl=False)
 
 
-def _place(source: Path | None) -> Path:
-    """The file that is meant: the one named, the report in a folder, or the user's ledger."""
+def _place(source: Path | str | None) -> Path | str:
+    """What is meant: what was named, the report in a folder, or the user's ledger."""
     from negawatt import settings
     from negawatt.core.errors import UsageError
 
     path = settings.load().paths.ledger if source is None else source
+    if isinstance(path, str):
+        return path  # the address of a database
     if path.is_dir():
         path = path / "report.json"
     if source is not None and not path.is_file():
@@ -166,33 +178,42 @@ def _refuse_filters(*given: object) -> None:
     if any(value is not None for value in given):
         raise UsageError(
             "a single result has no entries to choose from",
-            fix="leave out --entry, --kind, --name, --since, --intensity, --pue and"
-            " --compare,"
-            " or name a ledger",
+            fix="leave out --entry, --kind, --name, --since, --intensity,"
+            " --intensity-file, --pue and --compare, or name a ledger",
         )
 
 
-def _grid(intensity: float | None, pue: float | None) -> Grid:
+def _grid(intensity: float | None, hours: Path | None, pue: float | None) -> Grid:
     from negawatt import settings
+    from negawatt.core.errors import UsageError
     from negawatt.core.quantities import GramsPerKWh
     from negawatt.ledger.footprint import stated_intensity, stated_pue
+    from negawatt.ledger.footprint.intensity_file import read_intensities
     from negawatt.reports.totals import Grid
 
+    factor = None if pue is None else stated_pue(pue)
+    if hours is not None:
+        if intensity is not None:
+            raise UsageError(
+                "an intensity and a file of them are given", fix="leave one of them out"
+            )
+        return Grid(hours=read_intensities(hours), pue=factor)
     stated = settings.load().carbon.intensity if intensity is None else GramsPerKWh(intensity)
     return Grid(
         intensity=None if stated is None else stated_intensity(stated),
-        pue=None if pue is None else stated_pue(pue),
+        pue=factor,
     )
 
 
-def _outcome_of(path: Path, number: int) -> Outcome:
+def _outcome_of(place: Path | str, number: int) -> Outcome:
     from negawatt.core.errors import UsageError
     from negawatt.ledger import open_ledger
     from negawatt.reports.book import outcome_in
     from negawatt.reports.jsonfile import outcome_of
 
-    with open_ledger(path, readonly=True) as ledger:
+    with open_ledger(place, readonly=True) as ledger:
         ledger.verify()
+        path = ledger.place
         found = next((e for e in ledger.entries() if e.sequence == number), None)
     held = None if found is None else outcome_in(found)
     if held is None:
@@ -211,7 +232,7 @@ def _tell_outcome(outcome: Outcome, places: Mapping[str, Path], *, as_json: bool
 
 
 def _tell_ledger(
-    path: Path,
+    place: Path | str,
     wanted: tuple[str | None, str | None, str | None],
     grid: Grid,
     compared: tuple[str, str] | None,
@@ -230,7 +251,7 @@ def _tell_ledger(
     kind, name, since = wanted
     moment = parse_since(since, datetime.now(UTC)) if since else None
     choice = Choice(kind, name, moment)
-    with open_ledger(path, readonly=True) as ledger:
+    with open_ledger(place, readonly=True) as ledger:
         if compared:
             forms = Forms.of_comparison(compare(ledger, *compared, choice, grid))
         else:

@@ -29,6 +29,8 @@ class Chain:
         self._watched = frozenset(watched)
         self.seen: set[Head] = {self.head}
         self.imported: set[Head] = set()
+        self.back: list[int] = []  # entries dated before what their machine had written before
+        self._latest: dict[str | None, str] = {}  # machine -> the time of its last entry
 
     def add(self, row: Row) -> None:
         """Check the next row.
@@ -52,6 +54,10 @@ class Chain:
             self._check_origin(row, name)
         if row.sequence == 1:
             self.first = row.hash
+        if row.origin_hash is None:  # imported ones come in the order of the imports
+            if row.time < self._latest.get(row.machine, ""):
+                self.back.append(row.sequence)
+            self._latest[row.machine] = row.time
         self.head = Head(row.sequence, row.hash)
         self.rows += 1
         if self._watched:

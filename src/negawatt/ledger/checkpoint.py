@@ -74,16 +74,27 @@ class Audit:
         head: Its end.
         signed: The last entry that a confirmed signature covers, 0 without one.
         checkpoints: Those kept in the ledger and those handed in, in order.
+        back: Entries dated before what their machine had written before them.
     """
 
     head: Head
     signed: int
     checkpoints: tuple[Checked, ...]
+    back: tuple[int, ...] = ()
 
     @property
     def unsigned(self) -> int:
         """How many entries came after the last signature."""
         return self.head.sequence - self.signed
+
+
+def told_of_clock(back: Sequence[int]) -> str:
+    """What is said of entries that a clock, set back, dated before earlier ones."""
+    some = ", ".join(map(str, back[:8])) + (", …" if len(back) > 8 else "")
+    return (
+        f"the clock was set back before {'entry' if len(back) == 1 else 'entries'} {some}: the"
+        " order is sure, and how long things took; the dates there are not"
+    )
 
 
 def read_checkpoint(text: str) -> Checkpoint:
@@ -141,7 +152,7 @@ def audited(
         checked.append(Checked(one, confirmed))
         if confirmed and own:
             signed = max(signed, one.sequence)
-    return Audit(chain.head, signed, tuple(checked))
+    return Audit(chain.head, signed, tuple(checked), tuple(chain.back))
 
 
 def _confirm(place: str, one: Checkpoint, keys: Sequence[Key]) -> bool:

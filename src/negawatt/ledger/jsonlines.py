@@ -125,6 +125,11 @@ class JsonLinesFile:
                 f"line {number} of {self.path} is no entry: the file was cut or changed",
                 fix="export the ledger again",
             ) from error
+        except LedgerError as error:  # a NaN, or a time without zone
+            raise LedgerError(
+                f"line {number} of {self.path} is no entry: {error.what}",
+                fix="export the ledger again; nothing of the file was taken",
+            ) from error
 
 
 def _moment(text: str) -> Any:

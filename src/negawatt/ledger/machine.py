@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import uuid
 from functools import cache
@@ -37,6 +38,39 @@ def machine_id(root: Path = Path("/")) -> str:
     if not node & _MULTICAST:
         return _hashed(f"{node:012x}")
     return _hashed(f"{platform.node()}") if platform.node() else "unknown"
+
+
+def process_id(root: Path = Path("/")) -> str:
+    """A name for this process that no other has at the same time, in whatever container."""
+    return _hashed(f"process {_link(root / 'proc/self/ns/pid')} {os.getpid()}")[:16]
+
+
+def view_id(*, whole: bool, root: Path = Path("/")) -> str:
+    """A name for the share of the machine that this process sees, which rests only once.
+
+    Args:
+        whole: It sees all of the machine; otherwise the share is told by the CPUs it may
+            use and by its container.
+        root: Where `proc` is found; another folder in tests.
+    """
+    if whole:
+        return "whole"
+    try:
+        cpus = sorted(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows do not tell
+        cpus = []
+    try:
+        group = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        group = ""
+    return _hashed(f"view {cpus} {_link(root / 'proc/self/ns/cgroup')} {group}")[:16]
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
 
 
 def _hashed(text: str) -> str:

@@ -2,7 +2,9 @@
 
 A counter sees everything that runs on its chip. Two trackers on one machine,
 or the ranks of one job, each write down the whole: added up, the chip would
-count twice. They are recognised by machine, boundary and period.
+count twice. They are recognised by machine, boundary and period. So is what
+was modelled: the rest power of a machine is the same for all that run on it,
+and the CPU time of a process is in every window that was open in it.
 
 >>> from negawatt.ledger.entry import Entry
 >>> from datetime import UTC, datetime
@@ -21,17 +23,23 @@ count twice. They are recognised by machine, boundary and period.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.ledger.entry import Entry
-from negawatt.meters.boundary import contains, kind_of, outermost
+from negawatt.meters.boundary import contains, covers_cpu, outermost
 
 _UNKNOWN = frozenset({None, "", "unknown"})  # machines that cannot be told apart
+_MODELLED = "modelled "  # stands before the boundaries of what no counter saw
+_REST = f"{_MODELLED}rest:"
+_ALL_RESTS = f"{_REST}whole"  # of the machine, see `negawatt.ledger.machine.view_id`
+_READ = ("started_at", "wall_seconds", "energy", "boundaries", "modelled")  # of a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,12 @@ class Share:
         counted: The part of its energy that no earlier entry has counted, 0 to 1. What
             was measured for a part of the time is taken to have flowed evenly.
         same_as: Ids of the entries that measured the rest.
+        parts: Boundary to the part of its reading that others have counted.
     """
 
     counted: float
     same_as: tuple[str, ...]
+    parts: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,6 +80,12 @@ class _Tally:
     total: float  # of the boundaries that counters saw, and of what was modelled for it alone
     twice: float = 0.0  # the part of it that others have counted
     same_as: dict[str, None] = field(default_factory=dict)
+    parts: dict[str, float] = field(default_factory=dict)  # boundary -> counted by others
+
+
+def slim(entry: Entry) -> Entry:
+    """The entry with no more of its body than this module looks at."""
+    return replace(entry, body={key: entry.body[key] for key in _READ if key in entry.body})
 
 
 def period(entry: Entry) -> tuple[datetime, datetime] | None:
@@ -93,8 +109,8 @@ def shares(entries: Iterable[Entry]) -> dict[str, Share]:
     """The entries that measured what an earlier one measured too, by id.
 
     An entry that is not named here counts in full: so does one whose machine,
-    period or boundaries are unknown, and energy that was modelled for a
-    process of its own. An outer boundary (`wall`) counts before those inside
+    period or boundaries are unknown, and what was modelled for the CPU time of
+    a process of its own. An outer boundary (`wall`) counts before those inside
     it, and of two that overlap the one that began first.
 
     Args:
@@ -119,19 +135,52 @@ def shares(entries: Iterable[Entry]) -> dict[str, Share]:
         entry_id: Share(
             max(0.0, 1 - tally.twice / tally.total) if tally.total > 0 else 0.0,
             tuple(tally.same_as),
+            tally.parts,
         )
         for entry_id, tally in tallies.items()
         if tally.same_as
     }
 
 
+def counted(energy: Estimate, body: Mapping[str, Any], share: Share) -> Estimate:
+    """The part of an entry's energy that no other entry has counted. [J]
+
+    What others measured for a part of the time was spread by a guess, so what is
+    left then is modelled at best.
+
+    Args:
+        energy: All of it, as the entry tells it.
+        body: Of the entry.
+        share: What `shares` told of it.
+
+    >>> whole = Estimate.exact(50.0, unit="J", source="counter", boundary="package:0")
+    >>> body = {"boundaries": {"package:0": whole.to_json()}}
+    >>> counted(whole, body, Share(0.2, ("a",), {"package:0": 0.8})).value
+    10.0
+    """
+    low, value, high = energy.low, energy.value * share.counted, energy.high
+    for boundary, reading in _figures(body):
+        part = share.parts.get(boundary, 0.0)
+        if part and isinstance(reading, Mapping):
+            known = _number(reading) or 0.0
+            low -= part * _or(_number(reading.get("low")), known)
+            high -= part * _or(_number(reading.get("high")), known)
+    value = max(0.0, value)
+    guessed = any(0 < part < 1 for part in share.parts.values())
+    return replace(
+        energy,
+        low=min(max(0.0, low), value),
+        value=value,
+        high=max(high, value),
+        kind=weakest((energy.kind, Kind.MODELLED)) if guessed else energy.kind,
+    )
+
+
 def _tell(on_machine: Mapping[str, list[_Stretch]], tallies: Mapping[str, _Tally]) -> None:
     """Note, for each reading on one machine, what others have counted of it."""
     for boundary, found in on_machine.items():
         readings = sorted(found)
-        outer = [
-            one for name, held in on_machine.items() if contains(name, boundary) for one in held
-        ]
+        outer = [one for name, held in on_machine.items() if _holds(name, boundary) for one in held]
         covering = _InTime(sorted(outer))
         earlier = _InTime(readings)
         for number, reading in enumerate(readings):
@@ -140,7 +189,16 @@ def _tell(on_machine: Mapping[str, list[_Stretch]], tallies: Mapping[str, _Tally
             if lap:
                 tally = tallies[reading.id]
                 tally.same_as.update(dict.fromkeys(one.id for one in lap))
-                tally.twice += reading.joules * _covered(reading, sorted(lap))
+                part = tally.parts[boundary] = _covered(reading, sorted(lap))
+                tally.twice += reading.joules * part
+
+
+def _holds(outer: str, inner: str) -> bool:
+    """True when what is counted as `inner` is counted in `outer` too."""
+    if inner.startswith(_MODELLED):
+        all_rests = outer == _ALL_RESTS != inner and inner.startswith(_REST)
+        return all_rests or covers_cpu([outer])
+    return contains(outer, inner)
 
 
 class _InTime:
@@ -177,22 +235,35 @@ def _covered(reading: _Stretch, lap: Iterable[_Stretch]) -> float:
 
 
 def _readings(body: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """What counters of the machine saw: boundaries that may be added, with their energy. [J]"""
-    energy = body.get("energy")
-    found = body.get("boundaries")
+    """What may be added of an entry: boundaries with their energy. [J]"""
+    for boundary, figure in _figures(body):
+        joules = _number(figure)
+        if joules is not None and joules >= 0:
+            yield boundary, joules
+
+
+def _figures(body: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """What counters of the machine saw, none inside another, and the modelled parts."""
+    energy, found = body.get("energy"), body.get("boundaries")
     if isinstance(found, Mapping):
-        named = {str(key): _number(value) for key, value in found.items()}
+        named = {str(key): value for key, value in found.items()}
     else:  # one counter, and no list of them
         boundary = energy.get("boundary") if isinstance(energy, Mapping) else None
-        named = {str(boundary): _number(energy)}
+        named = {str(boundary): energy}
     for boundary in outermost(named):
-        joules = named[boundary]
-        if joules is not None and joules >= 0 and kind_of(boundary):
-            yield boundary, joules
+        yield boundary, named[boundary]
+    modelled = body.get("modelled")
+    if isinstance(modelled, Mapping):
+        yield from ((f"{_MODELLED}{key}", value) for key, value in modelled.items())
 
 
 def _number(value: object) -> float | None:
     """The value of a figure as it stands in a body; None when it holds none."""
     found = value.get("value") if isinstance(value, Mapping) else value
     is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and isinstance(found, int | float) else None
+    number = float(found) if is_number and isinstance(found, int | float) else math.nan
+    return number if math.isfinite(number) else None
+
+
+def _or(number: float | None, otherwise: float) -> float:
+    return otherwise if number is None else number

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from negawatt.core.clock import Clock, SystemClock
-from negawatt.core.errors import LedgerError
+from negawatt.core.errors import LedgerError, UsageError
 from negawatt.core.stores import STORES, Head, Make, Row, Store
 from negawatt.ledger.chain import Chain, follow
 from negawatt.ledger.checkpoint import Audit, Checkpoint, audited, read_checkpoint
@@ -27,7 +27,8 @@ from negawatt.ledger.faults import broken
 from negawatt.ledger.keys import Key
 from negawatt.ledger.sqlite import SqliteStore
 
-_POSTGRES = ("postgresql://", "postgres://")
+#: How the address of a database begins.
+POSTGRES = ("postgresql://", "postgres://")
 
 
 def open_ledger(
@@ -49,16 +50,22 @@ def open_ledger(
         LedgerError: it is missing (`readonly`), is no ledger, is newer than
             this version, is damaged, or cannot be opened.
         RuntimeUnavailable: the address needs a package that is not installed.
+        UsageError: it is an address of something else.
     """
     return Ledger(_store(place, readonly=readonly), clock or SystemClock(), origin)
 
 
 def _store(place: Path | str, *, readonly: bool) -> Store:
-    if isinstance(place, str) and place.startswith(_POSTGRES):
+    if isinstance(place, str) and place.startswith(POSTGRES):
         from negawatt.core import registry
 
         store: Store = registry.load(STORES, "postgres")(place, readonly=readonly)
         return store
+    if isinstance(place, str) and "://" in place:
+        raise UsageError(
+            f"a ledger cannot lie in {place.partition('://')[0]}://…",
+            fix="name a file, or the address of a database: postgresql://user@host/name",
+        )
     return SqliteStore(Path(place), readonly=readonly)
 
 
@@ -74,11 +81,6 @@ class Ledger:
     def place(self) -> str:
         """Where it is: a path, or an address without its password."""
         return self.store.place
-
-    @property
-    def path(self) -> Path:
-        """The place as a path, whose last part is a name to show."""
-        return Path(self.store.place)
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
         """Write one entry at the end and return it; when this returns it is on disk.

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console, Group, RenderableType
@@ -17,6 +16,8 @@ from rich.text import Text
 from negawatt.core.codec import encode
 from negawatt.core.estimate import Estimate
 from negawatt.ledger import Entry, Head, Ledger
+from negawatt.ledger.checkpoint import told_of_clock
+from negawatt.ledger.footprint import Signal
 from negawatt.reports import screen, totals, webpage
 from negawatt.reports.figures import UNKNOWN, Figure, Sources
 from negawatt.reports.plots import usage
@@ -36,6 +37,10 @@ HEADS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 APART = (
     "There is no grand total: one window may lie inside another, and its joules would count twice."
+)
+MARGINAL = (
+    "Marginal intensities tell what one more kilowatt-hour caused; they belong in no Scope 2"
+    " total and are not added to average ones."
 )
 
 
@@ -60,13 +65,19 @@ class Choice:
 class Book:
     """What was read of one ledger."""
 
-    path: Path
+    place: str  # a path, or an address without its password
     head: Head  # of the whole chain, which verified
     choice: Choice
     totals: tuple[Total, ...]
     recent: tuple[Entry, ...]
     outcomes: tuple[int, ...]  # entries that hold a whole optimisation
     grid: Grid  # with which emissions were worked out
+    notes: tuple[str, ...] = ()  # what a reader has to know to use the sums
+
+    @property
+    def name(self) -> str:
+        """The last part of the place."""
+        return self.place.rpartition("/")[2] or self.place
 
 
 def read_book(ledger: Ledger, choice: Choice | None = None, grid: Grid | None = None) -> Book:
@@ -76,7 +87,7 @@ def read_book(ledger: Ledger, choice: Choice | None = None, grid: Grid | None = 
         LedgerError: the chain does not verify, so no sum of it is shown.
     """
     choice = choice or Choice()
-    head = ledger.verify()
+    audit = ledger.audit()
     recent: deque[Entry] = deque(maxlen=RECENT)
     outcomes: list[int] = []
 
@@ -89,7 +100,44 @@ def read_book(ledger: Ledger, choice: Choice | None = None, grid: Grid | None = 
                 yield entry
 
     summed = totals.totals(chosen(), grid)
-    return Book(ledger.path, head, choice, summed, tuple(recent), tuple(outcomes), grid or Grid())
+    grid = grid or Grid()
+    notes = tuple(_notes(summed, grid))
+    if audit.back:
+        notes = (*notes, told_of_clock(audit.back))
+    return Book(
+        ledger.place, audit.head, choice, summed, tuple(recent), tuple(outcomes), grid, notes
+    )
+
+
+def _notes(summed: Sequence[Total], grid: Grid) -> Iterable[str]:
+    """What is in the sums and what is not, in sentences."""
+    if once := sum(total.counted_once for total in summed):
+        yield (
+            f"{once} {'entry' if once == 1 else 'entries'} measured what others measured too and"
+            f" {'is' if once == 1 else 'are'} counted once. CPU time and wall time are each"
+            " process's own and are added in full."
+        )
+    if bad := sum(total.refused for total in summed):
+        yield (
+            f"{bad} {'entry holds' if bad == 1 else 'entries hold'} a figure below zero, which no"
+            " energy and no time can be: it is left out, and unknown."
+        )
+    if grid.hours is None:
+        return
+    yield f"Emissions are worked out hour by hour with {grid.hours}."
+    if grid.hours.basis.signal is Signal.MARGINAL:
+        yield MARGINAL
+    lacking = sum(_known(total, "energy") - _known(total, "emissions") for total in summed)
+    if lacking:
+        yield (
+            f"The emissions of {lacking} {'entry' if lacking == 1 else 'entries'} are unknown, and"
+            f" in no sum: {grid.hours.path.name} lacks some or all of their time, or they do not"
+            " tell it."
+        )
+
+
+def _known(total: Total, key: str) -> int:
+    return total.sums[key].known if key in total.sums else 0
 
 
 def outcome_in(entry: Entry) -> object | None:
@@ -109,11 +157,12 @@ class Printed:
     chosen: Choice
     totals: tuple[Total, ...]
     outcomes: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
 
 def as_json(book: Book) -> str:
     """A book as one JSON object, figures with kind, interval and source."""
-    value = Printed(str(book.path), book.head, book.choice, book.totals, book.outcomes)
+    value = Printed(book.place, book.head, book.choice, book.totals, book.outcomes, book.notes)
     return json.dumps(encode(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -143,14 +192,15 @@ def show(book: Book, console: Console) -> None:
         name = screen.stacked(row.total.name, row.total.kind)
         table.add_row(name, str(row.total.entries), *cells, last)
     blocks: list[RenderableType] = [
-        Text(f"Ledger {book.path}", style="bold"),
+        Text(f"Ledger {book.place}", style="bold"),
         Text(f"{book.head.sequence} entries verify; shown: {book.choice}"),
         Text(),
         table if rows else Text("No entry was chosen."),
         Text(f"{glyphs.modelled} modelled  {glyphs.assumed} assumed  no sign: measured",
              style="dim"),
         Text(APART, style="dim"),
-        *(Text(f"Entry {n} holds an optimisation: negawatt report {book.path} --entry {n}")
+        *(Text(note) for note in book.notes),
+        *(Text(f"Entry {n} holds an optimisation: negawatt report {book.place} --entry {n}")
           for n in book.outcomes[-3:]),
         screen.title("Where the figures come from"),
         *(Text(f"{one.kind}: {one.source}{f' [{one.boundary}]' if one.boundary else ''}:"
@@ -166,14 +216,14 @@ def page(book: Book) -> str:
     picture = usage.plot(book.totals)
     drawn = {} if picture is None else {picture.name: picture}
     content = {
-        "title": f"Energy ledger: {book.path.name}",
+        "title": f"Energy ledger: {book.name}",
         "book": book,
         "heads": list(HEADS.values()),
         "rows": rows,
         "apart": APART,
         "recent": [
             {"entry": entry, "name": totals.name_of(entry.body), "cells": _cells(
-                totals.shown_figures(entry.body, book.grid), sources)}
+                totals.shown_figures(entry, book.grid), sources)}
             for entry in reversed(book.recent)
         ],
         "plots": drawn,

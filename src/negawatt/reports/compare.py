@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.ledger import Entry, Head, Ledger
+from negawatt.ledger.overlap import shares
 from negawatt.reports import totals
 from negawatt.reports.book import Choice
 from negawatt.reports.difference import Difference, difference
@@ -116,7 +117,7 @@ def _chosen(entries: Sequence[Entry], label: str, place: str) -> list[Entry]:
 
 def _changes(before: list[Entry], after: list[Entry], grid: Grid) -> Iterable[Change]:
     shown = [
-        [totals.shown_figures(entry.body, grid) for entry in entries] for entries in (before, after)
+        [totals.shown_figures(entry, grid) for entry in entries] for entries in (before, after)
     ]
     same = [entry.id for entry in before] == [entry.id for entry in after]
     for key, name in _WORDS:
@@ -192,6 +193,12 @@ def _notes(before: list[Entry], after: list[Entry], changes: Sequence[Change]) -
         yield ONE_RUN
     else:
         yield "Figures are means of runs; the intervals hold what repeats say (95 %, Welch)."
+    once = sum(len(shares(side)) for side in (before, after))
+    if once:
+        yield (
+            f"{once} {'entry' if once == 1 else 'entries'} measured what another of its side"
+            " measured too, and stands in the mean in full: such entries are no separate runs."
+        )
     apart = [c.name for c in changes if c.before.boundary != c.after.boundary]
     if apart:
         yield f"The boundaries of {listing(apart)} differ between the sides."

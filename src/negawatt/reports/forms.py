@@ -51,11 +51,12 @@ class Forms:
             lambda: book.page(read),
             lambda: book.as_json(read),
             lambda console: book.show(read, console),
-            f"Energy ledger: {read.path.name}",
+            f"Energy ledger: {read.name}",
             (
                 f"{read.head.sequence} entries verify; shown: {read.choice}.",
                 f"The chain ends in {read.head.sequence}:{read.head.hash}.",
                 book.APART,
+                *read.notes,
             ),
             table.of_book(read),
         )

@@ -11,6 +11,7 @@ from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Outcome
 from negawatt.reports.book import HEADS, Book
 from negawatt.reports.compare import Comparison
+from negawatt.reports.totals import Total
 
 COLUMNS = ("name", "value", "low", "high", "unit", "kind", "boundary", "period", "source")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -27,11 +28,19 @@ class Line:
 def of_book(book: Book) -> tuple[Line, ...]:
     """The sums of a ledger, by name."""
     return tuple(
-        Line(f"{total.name} ({total.kind}), {HEADS[key][0]} of {found.known} entries",
+        Line(f"{total.name} ({total.kind}), {HEADS[key][0]} of {found.known} entries"
+             f"{_once(total, key)}",
              found.estimate)
         for total in book.totals
         for key, found in total.sums.items()
     )  # fmt: skip
+
+
+def _once(total: Total, key: str) -> str:
+    """What a sum holds once, in words."""
+    if not total.counted_once or key not in {"energy", "emissions"}:
+        return ""
+    return f", {total.counted_once} of them measured by others too and counted once"
 
 
 def of_comparison(found: Comparison) -> tuple[Line, ...]:

@@ -23,7 +23,7 @@ from negawatt.meters.cgroup import Limits
 from negawatt.meters.facts import Identity, cpus
 from negawatt.meters.machine import Machine
 
-_BAND = re.compile(r"band for (\S+), ([\d.e+]+) threads, ([\d.e+]+) GB")
+_BAND = re.compile(r"band for (\S+), ([\d.e+]+) threads, ([\d.e+]+) GB(?:; .+)?")
 _TIMES = " × "
 _ALIKE = 0.01  # a band's source names its memory with three digits
 

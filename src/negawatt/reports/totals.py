@@ -13,6 +13,8 @@ from negawatt.core.codec import decode
 from negawatt.core.estimate import Estimate, weakest
 from negawatt.ledger import Entry
 from negawatt.ledger.footprint import GRAMS, operational_emissions, world_intensity
+from negawatt.ledger.footprint.intensity_file import IntensityFile
+from negawatt.ledger.overlap import Share, counted, period, shares, slim
 
 #: Figures that are shown for every group, in this order, and the keys that hold them.
 SHOWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -37,61 +39,126 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """All entries of one kind and name."""
+    """All entries of one kind and name.
+
+    Args:
+        first: When the earliest was written.
+        last: When the latest was written.
+        sums: Keys of `SHOWN` that at least one entry has.
+        counted_once: Entries that measured what others of them measured too.
+        refused: Entries with a figure below zero, which is in no sum.
+    """
 
     kind: str
     name: str
     entries: int
     first: datetime
     last: datetime
-    sums: Mapping[str, Sum]  # keys of `SHOWN` that at least one entry has
+    sums: Mapping[str, Sum]
+    counted_once: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """What turns joules into grams, when the reader states it; as recorded otherwise."""
+    """What turns joules into grams, when the reader states it; as recorded otherwise.
+
+    Args:
+        intensity: One for all times. [gCO2e/kWh]
+        pue: Facility over IT energy. [1]
+        hours: Intensities by time, for each entry those of its own.
+    """
 
     intensity: Estimate | None = None
     pue: Estimate | None = None
+    hours: IntensityFile | None = None
 
-    def emissions(self, figures: Mapping[str, Estimate]) -> Estimate | None:
-        """The emissions of one entry: stated anew, as recorded, or for an unknown place."""
+    def emissions(self, figures: Mapping[str, Estimate], entry: Entry) -> Estimate | None:
+        """The emissions of one entry: stated anew, as recorded, or for an unknown place.
+
+        With intensities by time they are unknown where the time of the entry is, or where
+        a part of it has no intensity.
+        """
         energy = _first(figures, SHOWN["energy"])
         recorded = _first(figures, SHOWN["emissions"])
-        if recorded is not None and self.intensity is None and self.pue is None:
+        stated = (self.intensity, self.pue, self.hours)
+        if recorded is not None and all(one is None for one in stated):
             return recorded
         if energy is None or energy.unit != "J":
             return None
-        return operational_emissions(energy, self.intensity or world_intensity(), self.pue)
+        if self.hours is None:
+            return operational_emissions(energy, self.intensity or world_intensity(), self.pue)
+        when = period(entry)
+        return None if when is None else self.hours.emissions(energy, *when, self.pue)
 
 
 @dataclass(slots=True)
 class _Group:
-    first: datetime
-    last: datetime
-    entries: int = 0
-    found: dict[str, list[Estimate]] = field(default_factory=dict)
+    """What is kept of the entries of one sum."""
+
+    entries: list[Entry] = field(default_factory=list)  # no more of each than is needed
+    figures: list[dict[str, Estimate]] = field(default_factory=list)
+    refused: int = 0
+
+    def add(self, entry: Entry, grid: Grid) -> None:
+        self.entries.append(slim(entry))
+        self.figures.append(shown_figures(entry, grid))
+        self.refused += below_zero(entry.body)
+
+    def total(self, kind: str, name: str) -> Total:
+        known = shares(self.entries)
+        found: dict[str, list[Estimate]] = {}
+        for entry, figures in zip(self.entries, self.figures, strict=True):
+            share = known.get(entry.id)
+            own = figures if share is None else _own(figures, entry.body, share)
+            for key, estimate in own.items():
+                found.setdefault(key, []).append(estimate)
+        times = [entry.time for entry in self.entries]
+        return Total(
+            kind, name, len(times), min(times), max(times), _sums(found), len(known), self.refused
+        )  # fmt: skip
 
 
 def totals(entries: Iterable[Entry], grid: Grid | None = None) -> tuple[Total, ...]:
     """Add up entries by kind and name, the most energy first.
 
-    There is no sum over everything: one window may lie inside another, and
-    then a grand total would count its joules twice.
+    What several entries of a sum measured is in it once. There is no sum over
+    everything: one window may lie inside another, and the entries of each name
+    are shown in full.
     """
     grid = grid or Grid()
     groups: dict[tuple[str, str], _Group] = {}
     for entry in entries:
-        group = groups.setdefault((entry.kind, name_of(entry.body)), _Group(entry.time, entry.time))
-        group.last = entry.time
-        group.entries += 1
-        for key, estimate in shown_figures(entry.body, grid).items():
-            group.found.setdefault(key, []).append(estimate)
-    made = [
-        Total(kind, name, group.entries, group.first, group.last, _sums(group.found))
-        for (kind, name), group in groups.items()
-    ]
+        groups.setdefault((entry.kind, name_of(entry.body)), _Group()).add(entry, grid)
+    made = [group.total(kind, name) for (kind, name), group in groups.items()]
     return tuple(sorted(made, key=lambda t: (-_energy(t), t.kind, t.name)))
+
+
+def _own(
+    figures: Mapping[str, Estimate], body: Mapping[str, Any], share: Share
+) -> dict[str, Estimate]:
+    """Figures of an entry less what others have counted; clocks are each process's own."""
+    own, energy = dict(figures), figures.get("energy")
+    if energy is None:
+        return own
+    left = own["energy"] = counted(energy, body, share)
+    if "emissions" in figures:
+        own["emissions"] = _in_step(figures["emissions"], energy, left)
+    return own
+
+
+def _in_step(grams: Estimate, energy: Estimate, left: Estimate) -> Estimate:
+    """Emissions cut as their energy was, end by end."""
+    value = grams.value * (left.value / energy.value if energy.value else 0.0)
+    low = grams.low * (left.low / energy.low if energy.low else 0.0)
+    high = grams.high * (left.high / energy.high if energy.high else 0.0)
+    return replace(
+        grams,
+        low=min(low, value),
+        value=value,
+        high=max(high, value),
+        kind=weakest((grams.kind, left.kind)),
+    )
 
 
 def name_of(body: Mapping[str, Any]) -> str:
@@ -101,12 +168,22 @@ def name_of(body: Mapping[str, Any]) -> str:
     return " ".join(str(body.get("name") or model or "unnamed").split())
 
 
-def shown_figures(body: Mapping[str, Any], grid: Grid) -> dict[str, Estimate]:
-    """The figures of `SHOWN` that an entry holds, in units that add."""
-    figures = dict(_estimates(body))
+def shown_figures(entry: Entry, grid: Grid) -> dict[str, Estimate]:
+    """The figures of `SHOWN` that an entry holds, in units that add, none below zero."""
+    figures = {key: e for key, e in _estimates(entry.body) if not _is_below_zero(e)}
     found = {key: _first(figures, names) for key, names in SHOWN.items()}
-    found["emissions"] = grid.emissions(figures)
+    found["emissions"] = grid.emissions(figures, entry)
     return {key: e for key, e in found.items() if e is not None and e.unit in _ADD}
+
+
+def below_zero(body: Mapping[str, Any]) -> bool:
+    """True when a figure that is shown is below zero: no energy and no time can be."""
+    shown = {name for names in SHOWN.values() for name in names}
+    return any(key in shown and _is_below_zero(estimate) for key, estimate in _estimates(body))
+
+
+def _is_below_zero(estimate: Estimate) -> bool:
+    return estimate.unit in _ADD and min(estimate.low, estimate.value) < 0
 
 
 def _estimates(body: Mapping[str, Any]) -> Iterable[tuple[str, Estimate]]:

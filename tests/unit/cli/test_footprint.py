@@ -164,3 +164,105 @@ def test_the_page_runs_as_written(capsys: pytest.CaptureFixture[str]) -> None:
     for words in found:
         assert main(words) == 0, shlex.join(words)
         capsys.readouterr()
+
+
+@pytest.fixture
+def dated(tmp_path: Path) -> Path:
+    path = tmp_path / "dated.db"
+    kwh = Estimate.exact(3_600_000, unit="J", source="test meter", boundary="machine")
+    hour = Estimate.exact(3600, unit="s", source="clock")
+    with open_ledger(path) as opened:
+        for start in ("00:00", "01:30"):
+            started = f"2026-01-01T{start}:00+00:00"
+            opened.append(
+                "measure",
+                {"name": "train", "energy": kwh, "wall_seconds": hour, "started_at": started},
+            )
+    return path
+
+
+def hourly(folder: Path, *grams: object, name: str = "average_gCO2e_per_kWh") -> str:
+    path = folder / "grid.csv"
+    lines = [f"2026-01-01T{n:02}:00Z,{one}" for n, one in enumerate(grams)]
+    path.write_text("\n".join([f"time,{name}", *lines, ""]))
+    return str(path)
+
+
+def test_both_views_hour_by_hour(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200, 400)
+    words = ["footprint", "--ledger", str(dated), "--intensity-file", grid, "--pue", "1.2"]
+    told = answer([*words, "--market", "10"], capsys)["account"]
+    location = told["scope2"]["location"]
+    assert location["value"] == pytest.approx(1.2 * (100 + 300))
+    assert location["low"] == pytest.approx(1.2 * (100 + 200))
+    assert location["high"] == pytest.approx(1.2 * (100 + 400))
+    assert told["scope2"]["market"]["value"] == pytest.approx(1.2 * 20)
+    assert "grid.csv, hour by hour" in location["boundary"]
+    assert any("hour by hour with grid.csv" in note for note in told["notes"])
+
+
+@pytest.mark.parametrize(
+    ("grams", "more", "status"),
+    [
+        ((100, 200), "", 10),  # stale: the file ends before the work did
+        ((100, "", 400), "2999-01-01T00:00Z,5\n", 2),  # entries are written today, in its reach
+    ],
+)
+def test_a_part_is_not_taken_for_the_whole(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    grams: tuple[object, ...], more: str, status: int,
+) -> None:  # fmt: skip
+    grid = hourly(tmp_path, *grams)
+    with Path(grid).open("a") as stream:
+        stream.write(more)
+    assert main(["footprint", "--ledger", str(dated), "--intensity-file", grid]) == status
+    err = capsys.readouterr().err
+    assert "1 of 2 entries have no intensity" in err
+    assert ("the last entry is of" in err) == (status == 10)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--energy", "12kWh"], "in which hours"),
+        (["--zone", "DE"], "a zone and a file of them are given"),
+        (["--intensity", "9"], "an intensity and a file of them are given"),
+        (["--remote", "openai/gpt-4o", "--tokens", "5"], "--intensity-file cannot be used with"),
+    ],
+)
+def test_hours_need_entries_and_one_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    assert main(["footprint", "--intensity-file", hourly(tmp_path, 1, 2), *more]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_marginal_hours_make_no_scope_2(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200, 400, name="marginal_gCO2_per_kWh")
+    assert main(["footprint", "--ledger", str(dated), "--intensity-file", grid]) == 2
+    assert "this one is marginal" in capsys.readouterr().err
+
+
+def test_concurrent_windows_have_no_common_length(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ranks.db"
+    energy = Estimate.exact(3_600_000, unit="J", source="test meter", boundary="package:0")
+    hour = Estimate.exact(3600, unit="s", source="clock")
+    with open_ledger(path) as opened:
+        for _ in range(4):
+            opened.append(
+                "measure",
+                {"name": "train", "energy": energy, "wall_seconds": hour,
+                 "started_at": "2026-01-01T00:00:00+00:00"},
+            )  # fmt: skip
+    words = ["footprint", "--ledger", str(path), "--intensity", "100"]
+    told = answer(words, capsys)["account"]
+    assert told["scope2"]["location"]["value"] == pytest.approx(100)
+    assert any("counted once" in note for note in told["notes"])
+    assert main([*words, "--hardware", "h100:8"]) == 2
+    assert "how long was the hardware held" in capsys.readouterr().err

@@ -92,6 +92,28 @@ def test_a_ledger_that_cannot_be_opened_is_told_before_the_command_runs(tmp_path
     assert not flag.exists()
 
 
+def test_a_ledger_that_fails_after_the_command_loses_no_measurement(tmp_path: Path) -> None:
+    book, output = tmp_path / "book.db", tmp_path / "energy.json"
+    spoil = """
+import sqlite3, sys
+ledger = sqlite3.connect(sys.argv[1], isolation_level=None)
+ledger.execute('DROP TRIGGER head_remains')
+ledger.execute('DELETE FROM head')
+"""
+    with pytest.raises(LedgerError):
+        measure("--ledger", book, "--output", output, sys.executable, "-c", spoil, book)
+    assert json.loads(output.read_text())["energy"]["value"] > 0
+
+
+def test_without_a_counter_the_parts_of_the_band_are_told() -> None:
+    found = record(*PYTHON, "pass")
+    if "modelled" not in found:
+        pytest.skip("a counter covers the CPU here")
+    parts = {key.partition(":")[0]: one["value"] for key, one in found["modelled"].items()}
+    assert set(parts) == {"rest", "process"}
+    assert sum(parts.values()) <= found["energy"]["value"] * (1 + 1e-9)
+
+
 def test_output_goes_to_a_file_out_of_the_way(tmp_path: Path) -> None:
     path = tmp_path / "energy.json"
     assert measure("--output", path, *PYTHON, "pass").return_value == 0

@@ -231,3 +231,88 @@ def test_a_comparison_takes_no_other_choice_of_entries(
 ) -> None:
     assert main(["report", "--compare", "old", "new", *words]) == 2
     assert "names its entries itself" in capsys.readouterr().err
+
+
+def hourly(folder: Path, *grams: object, name: str = "average_gCO2e_per_kWh") -> Path:
+    path = folder / "grid.csv"
+    lines = [f"2026-01-01T{n:02}:00Z,{one}" for n, one in enumerate(grams)]
+    path.write_text("\n".join([f"time,{name}", *lines, ""]))
+    return path
+
+
+@pytest.fixture
+def dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kilowatt-hour in each of three hours, one of them across the edge of two."""
+    path = tmp_path / "dated.db"
+    monkeypatch.delenv("NEGAWATT_INTENSITY", raising=False)
+    kwh = Estimate.exact(3_600_000, unit="J", source="test meter", boundary="machine")
+    hour = Estimate.exact(3600, unit="s", source="clock")
+    with open_ledger(path) as opened:
+        for start in ("00:00", "01:30", "03:00"):
+            started = f"2026-01-01T{start}:00+00:00"
+            opened.append(
+                "measure",
+                {"name": "train", "energy": kwh, "wall_seconds": hour, "started_at": started},
+            )
+    return path
+
+
+def test_emissions_are_worked_out_hour_by_hour(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200, 400, 800)
+    assert main(["report", str(dated), "--intensity-file", str(grid), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    emissions = told["totals"][0]["sums"]["emissions"]
+    assert emissions["estimate"]["value"] == pytest.approx(100 + 300 + 800)
+    assert (emissions["estimate"]["low"], emissions["estimate"]["high"]) == (1100, 1300)
+    assert emissions["known"] == 3
+    assert "average" in emissions["estimate"]["boundary"]
+    assert "hour by hour with grid.csv" in told["notes"][0]
+
+
+def test_an_hour_without_intensity_leaves_its_entry_unknown_and_says_so(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, "", 400, 800)
+    assert main(["report", str(dated), "--intensity-file", str(grid), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    emissions = told["totals"][0]["sums"]["emissions"]
+    assert (emissions["estimate"]["value"], emissions["known"]) == (900, 2)
+    assert "The emissions of 1 entry are unknown" in " ".join(told["notes"])
+    assert main(["report", str(dated), "--intensity-file", str(grid)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "2 of 3 known" in out
+    assert "1 steps missing" in out
+
+
+def test_marginal_emissions_are_called_so(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200, 400, 800, name="marginal_gCO2_per_kWh")
+    page = tmp_path / "page.html"
+    words = ["report", str(dated), "--intensity-file", str(grid)]
+    assert main([*words, "--json", "--html", str(page)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "marginal" in told["totals"][0]["sums"]["emissions"]["estimate"]["boundary"]
+    assert any("no Scope 2 total" in note for note in told["notes"])
+    assert "no Scope 2 total" in page.read_text()
+
+
+def test_one_place_is_stated_once(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200)
+    words = ["report", str(dated), "--intensity-file", str(grid), "--intensity", "9"]
+    assert main(words) == 2
+    assert "leave one of them out" in capsys.readouterr().err
+
+
+def test_a_comparison_works_hour_by_hour_too(
+    dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = hourly(tmp_path, 100, 200, 400, 800)
+    words = ["report", str(dated), "--compare", "1", "3", "--intensity-file", str(grid), "--json"]
+    assert main(words) == 0
+    changes = {one["name"]: one for one in json.loads(capsys.readouterr().out)["changes"]}
+    assert changes["emissions"]["difference"]["value"] == pytest.approx(700)

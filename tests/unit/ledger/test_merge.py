@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_sample import filled, opened, rewrite, rows_of
 
+from negawatt.cli import main
 from negawatt.core.errors import LedgerError
+from negawatt.core.estimate import Estimate
 from negawatt.core.stores import Row
 from negawatt.ledger import Ledger, open_ledger
 from negawatt.ledger.entry import first_form, sealed
@@ -291,3 +293,31 @@ def test_two_imports_at_once_keep_each_entry_once(
         monkeypatch.setattr("negawatt.ledger.merge._ids", lambda ledger: set())
         assert take_in(other, LedgerSource(source)).entries == 0
         assert one.verify().sequence == 4
+
+
+def test_a_line_that_holds_no_number_is_named_and_nothing_is_taken(tmp_path: Path) -> None:
+    source, out = filled(tmp_path / "a.db", 3), tmp_path / "out.jsonl"
+    assert main(["ledger", "export", str(source), "--output", str(out)]) == 0
+    for word in ("NaN", "-Infinity"):
+        broken = tmp_path / "broken.jsonl"
+        broken.write_text(out.read_text().replace('"n": 1', f'"n": {word}'))
+        with opened(tmp_path / "b.db") as target:
+            with pytest.raises(LedgerError, match=r"line 3 .* cannot be kept as JSON"):
+                take_in(target, JsonLinesFile(broken))
+            assert target.head().sequence == 0
+
+
+def test_energy_below_zero_is_kept_as_it_was_written_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with opened(tmp_path / "a.db") as it:
+        for joules in (5.0, -5.0):
+            energy = Estimate.exact(joules, unit="J", source="a broken counter")
+            it.append("measure", {"name": "train", "energy": energy})
+    team = str(tmp_path / "team.db")
+    assert main(["ledger", "merge", str(tmp_path / "a.db"), "--into", team]) == 0
+    assert "1 entry with a figure below zero" in capsys.readouterr().out
+    assert main(["report", team, "--name", "train", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["totals"][0]["sums"]["energy"]["estimate"]["value"] == 5
+    assert told["totals"][0]["refused"] == 1

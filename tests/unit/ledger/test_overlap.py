@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negawatt.core.estimate import Estimate
+from negawatt.core.estimate import Estimate, Kind
 from negawatt.ledger import Entry, Link
-from negawatt.ledger.overlap import Share, period, shares
+from negawatt.ledger.overlap import Share, period, shares, slim
+from negawatt.ledger.overlap import counted as left_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -195,3 +196,67 @@ def test_the_order_in_which_ledgers_were_merged_does_not_matter(
     assert {key: one.counted for key, one in shares(shuffled).items()} == pytest.approx(
         {key: one.counted for key, one in shares(entries).items()}
     )
+
+
+def modelled(number: int, start_s: float, end_s: float, *, process: str, view: str = "whole",
+             machine: str = "m1") -> Entry:  # fmt: skip
+    """An entry without counters: 2 W of rest for all, and 3 W for its own CPU time."""
+    one = entry(number, start_s, end_s, machine=machine)
+    seconds = end_s - start_s
+    body = {
+        **one.body,
+        "boundaries": {},
+        "energy": figure(5 * seconds, "package+dram, visible share"),
+        "modelled": {
+            f"rest:{view}": figure(2 * seconds, "package+dram, visible share"),
+            f"process:{process}": figure(3 * seconds, "package, above rest"),
+        },
+    }
+    return Entry(number, one.time, "measure", "a", "h", body, {}, "", f"id{number}", machine)
+
+
+def test_the_rest_of_a_machine_counts_once_and_cpu_time_is_each_process_own() -> None:
+    entries = [modelled(n, 0, 10, process=f"p{n}") for n in range(4)]
+    assert counted(entries) == pytest.approx(2 * 10 + 4 * 3 * 10)
+
+
+def test_windows_of_one_process_hold_its_cpu_time_once() -> None:
+    outer, inner = modelled(1, 0, 10, process="p"), modelled(2, 2, 4, process="p")
+    assert counted([inner, outer]) == pytest.approx(50)
+
+
+def test_two_containers_rest_apart_and_inside_the_machine() -> None:
+    apart = [modelled(n, 0, 10, process=f"p{n}", view=f"v{n}") for n in range(2)]
+    assert counted(apart) == pytest.approx(100)
+    whole = modelled(9, 0, 10, process="p9")
+    assert counted([*apart, whole]) == pytest.approx(20 + 3 * 30)
+
+
+def test_what_a_package_counter_saw_holds_what_was_modelled_beside_it() -> None:
+    seen = entry(1, 0, 10)
+    blind = modelled(2, 0, 10, process="p")  # a process that may not read the counter
+    assert counted([seen, blind]) == pytest.approx(100)
+    assert counted([entry(1, 0, 10, {"gpu:0": 30.0}), blind]) == pytest.approx(300 + 50)
+
+
+def test_what_is_left_of_an_entry_is_guessed_only_in_part() -> None:
+    one, two, three = entry(1, 0, 10), entry(2, 5, 15), entry(3, 0, 10)
+    found = shares([one, two, three])
+    for which, kind, joules in ((two, Kind.MODELLED, 50), (three, Kind.MEASURED, 0)):
+        whole = Estimate.from_json(which.body["energy"])
+        left = left_of(whole, which.body, found[which.id])
+        assert (left.kind, left.value) == (kind, pytest.approx(joules))
+
+
+def test_a_body_cut_down_to_what_is_looked_at_gives_the_same() -> None:
+    full = [entry(n, 0, 10) for n in range(3)]
+    assert shares(full) == shares(slim(one) for one in full)
+    assert "name" not in slim(full[0]).body
+
+
+@pytest.mark.parametrize("joules", [float("nan"), float("inf"), -5.0, True, "5"])
+def test_a_reading_that_is_no_energy_takes_no_part(joules: Any) -> None:
+    bad = entry(2, 0, 10)
+    broken = {**bad.body, "boundaries": {"package:0": {"value": joules}}, "energy": None}
+    entries = [entry(1, 0, 10), Entry(2, bad.time, "m", "a", "h", broken, {}, "", "id2", "m1")]
+    assert "id2" not in shares(entries)

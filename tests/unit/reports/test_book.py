@@ -112,6 +112,45 @@ def test_units_that_differ_have_no_sum() -> None:
     assert "energy" not in totals([_entry(1, one), _entry(2, other)])[0].sums
 
 
+def test_first_and_last_are_the_ends_in_time_whatever_the_order() -> None:
+    merged = [_entry(n, {"name": "x", "energy": _energy(1)}) for n in (5, 2, 9, 4)]
+    (total,) = totals(merged)
+    assert (total.first, total.last) == (merged[1].time, merged[2].time)
+
+
+@pytest.mark.parametrize("broken", [-3.0, {"value": 1.0, "low": -1.0}])
+def test_a_figure_below_zero_is_left_out_and_told(ledger: Ledger, broken: Any) -> None:
+    change = broken if isinstance(broken, dict) else {"value": broken, "low": broken}
+    ledger.append("measure", {"name": "train", "energy": {**_energy(1), **change}})
+    read = book.read_book(ledger, book.Choice(name="train"))
+    (total,) = read.totals
+    assert (total.refused, total.sums["energy"].known) == (1, 2)
+    assert total.sums["energy"].estimate.value == 150.0
+    assert "1 entry holds a figure below zero" in " ".join(read.notes)
+    assert "below zero" in _shown(read, terminal=False)
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_unknown(word: str) -> None:
+    energy = json.loads(json.dumps(_energy(1)).replace("1.2", word))
+    (total,) = totals([_entry(1, {"name": "x", "energy": energy})])
+    assert total.sums == {}
+
+
+def test_a_clock_that_was_set_back_is_told(path: Path) -> None:
+    clock = Hourly()
+    with open_ledger(path, clock=clock, origin=Origin("ada", "loom", {}, "m1")) as it:
+        it.append("measure", {"name": "train", "energy": _energy(1)})
+        it.append("measure", {"name": "train", "energy": _energy(1)})
+        clock.hour -= 5
+        it.append("measure", {"name": "train", "energy": _energy(1)})
+        it.append("measure", {"name": "train", "energy": _energy(1)})
+        assert it.audit().back == (3,)
+        read = book.read_book(it)
+    assert read.totals[0].sums["energy"].estimate.value == 4
+    assert "set back before entry 3" in read.notes[0]
+
+
 def test_a_broken_figure_is_passed_over() -> None:
     body = {"energy": {**_energy(1), "low": 5.0, "high": 2.0}, "cpu_seconds": "many"}
     (total,) = totals([_entry(1, body)])

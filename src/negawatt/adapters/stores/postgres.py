@@ -267,6 +267,11 @@ def _in_words(error: psycopg.Error) -> tuple[str, str]:
         )
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return (f"its tables were changed ({first})", "restore the database from a backup")
+    if "password" in first:  # before there is a connection the library gives no code
+        return (
+            f"the server refuses the user or the password ({first})",
+            "put the right one into ~/.pgpass or PGPASSWORD, and try it with: psql ADDRESS",
+        )
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return (
             f"the server does not answer ({first})",

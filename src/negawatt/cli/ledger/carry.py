@@ -142,15 +142,23 @@ def _tell(target: Ledger, taken: list[Taken], *, as_json: bool) -> None:
     """What came of it, and what measured the same."""
     from negawatt.core.codec import encode
     from negawatt.ledger.overlap import shares
+    from negawatt.reports.totals import below_zero
 
-    twice = shares(target.entries())
+    entries = list(target.entries())
+    twice, bad = shares(entries), [one.sequence for one in entries if below_zero(one.body)]
     if as_json:
         told = {"ledger": target.place, "taken": encode(taken), "overlaps": encode(twice)}
+        told["below_zero"] = bad
         click.echo(json.dumps(told))
         return
     for one in taken:
         part = "" if one.whole else ", a selection of its ledger"
         click.echo(f"{one.source}: {entries_word(one.entries)} new, {one.known} known{part}")
+    if bad:
+        click.echo(
+            f"{entries_word(len(bad))} with a figure below zero, kept as they were written and"
+            f" left out of every sum: {', '.join(map(str, bad[:8]))}{', …' if len(bad) > 8 else ''}"
+        )
     if twice:
         click.echo(
             f"{entries_word(len(twice))} measured what others measured too, and count once in a"

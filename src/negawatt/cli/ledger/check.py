@@ -64,7 +64,7 @@ def verify(
       negawatt ledger verify team.db --expect 41:9f86d081884c7d65...
     """  # fmt: skip
     from negawatt.ledger import open_ledger
-    from negawatt.ledger.checkpoint import read_checkpoints
+    from negawatt.ledger.checkpoint import read_checkpoints, told_of_clock
 
     place, noted = place_of(ledger), _head(expect)
     keys = _keys_to_check(key_path)
@@ -79,6 +79,8 @@ def verify(
         return
     click.echo(f"{name}: {entries_word(audit.head.sequence)}, all sound", err=True)
     click.echo(_signed(audit), err=True)
+    if audit.back:
+        click.echo(f"note: {told_of_clock(audit.back)}", err=True)
     click.echo(f"{audit.head.sequence}:{audit.head.hash}")
 
 
@@ -225,6 +227,7 @@ def _audit_json(name: str, audit: Audit) -> dict[str, object]:
         "hash": audit.head.hash,
         "signed": audit.signed,
         "unsigned": audit.unsigned,
+        "clock_set_back": list(audit.back),
         "checkpoints": [
             {
                 "sequence": one.checkpoint.sequence,

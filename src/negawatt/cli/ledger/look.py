@@ -41,7 +41,7 @@ def list_entries(
         if as_json:
             click.echo(line_of(entry))
             continue
-        figures = shown_figures(entry.body, Grid())
+        figures = shown_figures(entry, Grid())
         energy = str(figures["energy"]) if "energy" in figures else "energy unknown"
         click.echo(
             f"{entry.sequence:>6}  {entry.time:%Y-%m-%d %H:%M:%S}  {entry.kind:<9}"

@@ -15,21 +15,32 @@ else:
     _Parameter = click.ParamType  # earlier versions of click do not say what it holds
 
 
-class Place(_Parameter):
-    """A file, or the address of a database, which is no path."""
+class AnyPlace(_Parameter):
+    """A file, a folder, or the address of a database, which is no path."""
+
+    name = "source"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | Path:
+        """A text with `://` in it is an address."""
+        del param, ctx
+        return Path(value) if isinstance(value, str) and "://" not in value else value
+
+
+class Place(AnyPlace):
+    """A file, or the address of a database."""
 
     name = "ledger"
 
     def convert(
         self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | Path:
-        """A text with `://` in it is an address."""
-        if not isinstance(value, str) or "://" in value:
-            return value
-        path = Path(value)
-        if path.is_dir():
+        """A folder holds no ledger."""
+        place = super().convert(value, param, ctx)
+        if isinstance(place, Path) and place.is_dir():
             self.fail(f"{value} is a folder", param, ctx)
-        return path
+        return place
 
 
 LEDGER = click.argument("ledger", required=False, type=Place(), metavar="[LEDGER]")

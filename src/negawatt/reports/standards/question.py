@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from negawatt.core.errors import UsageError
@@ -12,10 +12,11 @@ from negawatt.ledger.footprint import intensity as grids
 from negawatt.ledger.footprint import remote as elsewhere
 from negawatt.ledger.footprint.account import Hold, Site
 from negawatt.ledger.footprint.embodied import Part, stated_seconds
+from negawatt.ledger.footprint.intensity_file import read_intensities
 from negawatt.ledger.footprint.scope2 import Instrument
 from negawatt.ledger.footprint.stated import stated_energy, stated_range
 from negawatt.ledger.footprint.water import stated_water
-from negawatt.reports.standards.booked import booked
+from negawatt.reports.standards.booked import Booked, booked
 from negawatt.reports.standards.forms import Wish
 
 _WHOLE_YEAR_H = 8000  # hours from which yearly means say more than single hours
@@ -23,7 +24,7 @@ _HOUR_S = 3600
 _FROM_LEDGER = ("ledger", "kind", "name", "since")
 _FOR_REMOTE = ("active_params", "tokens", "latency")
 _FOR_OWN = (
-    "energy", *_FROM_LEDGER, "market", "residual", "hardware", "hours", "busy_hours", "units",
+    "energy", *_FROM_LEDGER, "intensity_file", "market", "residual", "hardware", "hours", "busy_hours", "units",
     "training_type", "training_kg", "lifetime_units", "form",
 )  # fmt: skip
 
@@ -33,12 +34,13 @@ class Question:
     """What was stated, as it was stated; None is not stated. Units stand in the names' options."""
 
     energy: str | None = None
-    ledger: Path | None = None
+    ledger: Path | str | None = None
     kind: str | None = None
     name: str | None = None
     since: str | None = None
     zone: str | None = None
     intensity: float | None = None  # [gCO2e/kWh]
+    intensity_file: Path | None = None
     pue: float | None = None  # [1]
     wue: float | None = None  # [L/kWh]
     wue_offsite: float | None = None  # [L/kWh]
@@ -72,8 +74,17 @@ class Question:
                 fix="leave out what does not belong"
                 + ("" if self.is_remote else ", or add --remote PROVIDER/MODEL or --params B"),
             )
-        if self.zone is not None and self.intensity is not None:
-            raise UsageError("a zone and an intensity are given", fix="leave one of them out")
+        places = {
+            "a zone": self.zone, "an intensity": self.intensity, "a file of them": self.intensity_file,
+        }  # fmt: skip
+        stated = [word for word, value in places.items() if value is not None]
+        if len(stated) > 1:
+            raise UsageError(f"{' and '.join(stated)} are given", fix="leave one of them out")
+        if self.energy is not None and self.intensity_file is not None:
+            raise UsageError(
+                "an energy alone does not say in which hours it was drawn",
+                fix="take it from a ledger (--ledger LEDGER), or state one --intensity",
+            )
         if self.market is None and self.market_share != 1.0:
             raise UsageError("--market-share needs a contract", fix="add --market G_PER_KWH")
         if self.energy is not None and any(getattr(self, n) is not None for n in _FROM_LEDGER):
@@ -87,21 +98,28 @@ class Question:
         """True when it is about a request to somebody else's model."""
         return self.remote is not None or self.params is not None
 
-    def spent(self, own_ledger: Path) -> tuple[Estimate, Estimate | None, str]:
-        """The energy, the wall time where a ledger knows it, and a title.
+    def spent(self, own_ledger: Path | str) -> Booked:
+        """The energy, and what a ledger knows of it.
 
         Args:
             own_ledger: Read when neither an energy nor a ledger is stated.
         """
-        if self.energy is None:
-            return booked(self.ledger or own_ledger, self.kind, self.name, self.since)
-        return stated_energy(self.energy), None, f"Footprint of {self.energy}"
+        if self.energy is not None:
+            return Booked(stated_energy(self.energy), f"Footprint of {self.energy}")
+        file = self.intensity_file
+        hours = None if file is None else read_intensities(file)
+        found = booked(self.ledger or own_ledger, self.kind, self.name, self.since, hours)
+        if hours is None or self.busy_hours is None:
+            return found
+        note = "idle draw is counted with the mean intensity that the work met"
+        return replace(found, notes=(*found.notes, note))
 
-    def site(self, set_intensity: float | None = None) -> Site:
+    def site(self, set_intensity: float | None = None, grid: Intensity | None = None) -> Site:
         """The place and what was bought for it.
 
         Args:
             set_intensity: From the settings, where no place is stated. [gCO2e/kWh]
+            grid: What entries met hour by hour, where that is known.
         """
         contract = (
             ()
@@ -109,7 +127,7 @@ class Question:
             else (Instrument("contract", _grid(self.market), self.market_share),)
         )
         return Site(
-            grid=self._grid(set_intensity),
+            grid=grid or self._grid(set_intensity),
             zone=self.zone,
             pue=None if self.pue is None else stated_pue(self.pue),
             wue=None if self.wue is None else stated_water(self.wue),
