@@ -49,8 +49,7 @@ class RaplMeter:
     ) -> None:
         self._file = folder / "energy_uj"
         self._name, self._boundary, self._read = name, boundary, read
-        ranged = folder / "max_energy_range_uj"
-        self._range_uj = _integer(ranged, read) if ranged.exists() else 0
+        self._range_uj = _range_uj(folder / "max_energy_range_uj", read)
         self._lock = threading.Lock()
         self._last_uj: int | None = None
         self._turns = 0
@@ -105,6 +104,17 @@ def _permission(path: Path) -> MeterUnavailable:
         f"    {rule}\n"
         "  to /etc/udev/rules.d/70-powercap.rules, and restart",
     )
+
+
+def _range_uj(path: Path, read: ReadText) -> int:
+    """Where a counter wraps; 0 when that is not told. [µJ]"""
+    try:
+        read(path)
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        pass  # said in words below
+    return _integer(path, read)
 
 
 def _integer(path: Path, read: ReadText) -> int:
