@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,10 @@ def commands() -> list[list[str]]:
 
 def test_the_page_runs_as_written(capsys: pytest.CaptureFixture[str]) -> None:
     # in its order: the ledger that one command writes is what the next one reads
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = [(now + timedelta(hours=n)).isoformat() for n in range(-2, 4)]
+    lines = ["time,average_life_cycle_gCO2e_per_kWh", *(f"{hour},300" for hour in hours)]
+    Path("grid.csv").write_text("\n".join(lines))
     found = commands()
     assert len(found) > 10
     for words in found:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.factors import table
 from negawatt.ledger.footprint import stated_pue
 from negawatt.ledger.footprint.account import Hold, Site, account
 from negawatt.ledger.footprint.embodied import (
@@ -201,3 +205,23 @@ def test_idle_draw_nobody_published_is_said() -> None:
             Site(grid=stated(1)),
             Hold(parts=(Part("ram", 8),), period=HOUR, busy=HOUR),
         )
+
+
+FACTORS = Path(str(files("negawatt") / "data" / "factors"))
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in FACTORS.glob("*.toml")))
+def test_a_figure_that_nobody_read_again_says_so_where_it_is_shown(name: str) -> None:
+    for factor in table(name).values():
+        if "recalled" in factor.note:
+            assert "recalled" in factor.estimate().source, factor.name
+
+
+def test_the_sources_of_hardware_that_were_read_name_their_figures() -> None:
+    known = table("embodied")
+    for name in ("cpu", "ram", "ssd"):
+        assert "recalled" not in known[name].source + known[name].note
+    module = (4 / 1.79 * 2.2 + 5.22) / 4  # a module of 4 GB by the Boavizta methodology [kg/GB]
+    assert known["ram"].high == pytest.approx(module, rel=0.02)
+    assert known["cpu"].value == pytest.approx(9.14 + 8 * 1.97, rel=0.01)
+    assert "recalled" in known["server"].estimate().source
