@@ -118,6 +118,13 @@ class _Screen:
         entry = f"facts about {found.cpu_entry}"
         certain = entry if found.cpu_known else f"{entry}: a stand-in, this CPU is not in the table"
         self._say("from", f"{certain}; {found.machine.share}")
+        self._say("holds", self._coverage())
+
+    def _coverage(self) -> str:
+        """How often the truth lies between the ends, as far as that was tried."""
+        if self._found.covers is None:
+            return "its ends were not tried on servers with this kind of processor"
+        return f"covers {self._found.covers:.0%} of servers that its fit had not seen"
 
     def _ruler(self, watts: Estimate) -> str:
         """An interval drawn to the scale of full power, with its numbers."""

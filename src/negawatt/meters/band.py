@@ -3,9 +3,15 @@
     energy = wall time × power at rest of the visible share
            + CPU-seconds × joules of one more CPU-second
 
-Both terms are linear, so cutting a window in two neither makes nor loses energy. Every
-coefficient is a published fact with its ends (`data/devices/`); the ends of the band are the
-products of the ends, so they hold even if every coefficient errs the same way.
+Both terms are linear, so cutting a window in two neither makes nor loses energy, whatever ran in
+which half. The measured curves of servers are not: the first busy threads wake the package, the
+last ones raise its clock. So the price is their average, by the line through rest that errs least
+over all loads, and its ends hold the average up to any load. Following the curve itself would need
+the load of a whole host, which a guest cannot see, and would make the energy of a window depend on
+where it is cut.
+
+Every coefficient has its ends (`data/devices/`, fitted and tried by `bench/band.py`); the ends of
+the band are the products of the ends, so they hold even if every coefficient errs the same way.
 
 Boundary: CPU package and main memory of the share this process can see, rest included; the
 same things that a package and a memory counter would report. Not in it: accelerators, disks,
@@ -16,10 +22,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 
 from negawatt.core.estimate import Estimate, Kind
-from negawatt.core.factors import Factor
 from negawatt.meters.facts import CpuFacts, facts_of, table
 from negawatt.meters.machine import Machine, here
 
@@ -27,32 +31,8 @@ BOUNDARY = "package+dram, visible share"
 MARGINAL_BOUNDARY = "package, above rest"
 BYTES_PER_GB = 1e9
 
-_LOADS = (0.0, 0.1, 0.5, 1.0)  # share of the package's threads that are busy
-
-
-def _curve() -> tuple[Factor, ...]:
-    points = table("curve")
-    return tuple(points[f"load_{round(load * 100)}"] for load in _LOADS)
-
-
-def _slopes() -> tuple[float, float, float]:
-    """TDP shares per unit of load: lowest, mean and highest over the curve. [1]
-
-    The curve is concave: the first busy thread wakes the package and runs at the highest
-    clock, the last one shares both. Where on the curve a guest's thread lands depends on its
-    neighbours, so the steepest and the flattest stretch are the ends.
-    """
-    points = _curve()
-    steps = [
-        (after.value - before.value) / (load_after - load_before)
-        for (before, after), (load_before, load_after) in zip(
-            pairwise(points), pairwise(_LOADS), strict=True
-        )
-    ]
-    rest, full = points[0], points[-1]
-    lowest = min(steps) * full.low / full.value
-    highest = max(steps) * full.high / full.value
-    return lowest, full.value - rest.value, highest
+#: Entries of the CPU table on whose kind the stated coverage was tried: x86 servers.
+_TRIED = ("epyc", "xeon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +45,8 @@ class Band:
         full: Power with every usable thread busy, memory included. [W]
         source: Which facts were used.
         known: True when the CPU itself is in the table, False when a stand-in was used.
+        covers: Share of servers not used for the fit that lie wholly inside; None where it was
+            not tried: other kinds of processor, and stand-ins. [1]
     """
 
     rest: Estimate
@@ -72,6 +54,7 @@ class Band:
     full: Estimate
     source: str
     known: bool
+    covers: float | None = None
 
     def energy(self, *, cpu_seconds: float, wall_seconds: float) -> Estimate:
         """Joules of work that took so much CPU time in so much wall time.
@@ -115,30 +98,32 @@ def _modelled(
 def band_of(machine: Machine, facts: CpuFacts | None = None) -> Band:
     """The band of a machine, from its CPU, its share of it and its memory."""
     cpu = facts or facts_of(machine.cpu)
-    watts, dram = cpu.watts_per_thread, table("memory")["dram"]
-    points, slopes = _curve(), _slopes()
+    watts, dram, shares = cpu.watts_per_thread, table("memory")["dram"], table("band")
     threads, memory_gb = machine.threads_usable, machine.memory_usable / BYTES_PER_GB
+    covers = shares["coverage"].value if cpu.key.startswith(_TRIED) else None
     source = f"band for {cpu.key}, {threads:g} threads, {memory_gb:.3g} GB"
+    if covers is not None:
+        source += f"; covers {covers:.0%} of held-out servers"
 
-    def share(point: Factor) -> tuple[float, float, float]:
-        return (
-            threads * watts.low * point.low + memory_gb * dram.low,
-            threads * watts.value * point.value + memory_gb * dram.value,
-            threads * watts.high * point.high + memory_gb * dram.high,
+    def power(name: str) -> Estimate:
+        """Of the visible share, memory included. [W]"""
+        share = shares[name]
+        ends = (
+            threads * watts.low * share.low + memory_gb * dram.low,
+            threads * watts.value * share.value + memory_gb * dram.value,
+            threads * watts.high * share.high + memory_gb * dram.high,
         )
+        return _modelled(ends, unit="W", source=source)
 
-    lowest, mean, highest = slopes
+    price = shares["price"]
+    each = (watts.low * price.low, watts.value * price.value, watts.high * price.high)
     return Band(
-        rest=_modelled(share(points[0]), unit="W", source=source),
-        per_cpu_second=_modelled(
-            (watts.low * lowest, watts.value * mean, watts.high * highest),
-            unit="J/s",
-            source=source,
-            boundary=MARGINAL_BOUNDARY,
-        ),
-        full=_modelled(share(points[-1]), unit="W", source=source),
+        rest=power("rest"),
+        per_cpu_second=_modelled(each, unit="J/s", source=source, boundary=MARGINAL_BOUNDARY),
+        full=power("full"),
         source=source,
         known=cpu.key not in {"unknown", "server-other"},
+        covers=covers,
     )
 
 

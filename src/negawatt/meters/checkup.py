@@ -84,6 +84,7 @@ class Checkup:
     full: Estimate  # and with every usable thread busy [W]
     per_cpu_second: Estimate  # what one more CPU-second adds [J/s]
     cpu_known: bool
+    covers: float | None  # share of held-out servers inside the band; None: not tried [1]
     measures_cpu: bool
     disk: Disk
     versions: Mapping[str, str]
@@ -195,6 +196,7 @@ def examine(
         full=band.full,
         per_cpu_second=band.per_cpu_second,
         cpu_known=band.known,
+        covers=band.covers,
         measures_cpu=found.measures_cpu,
         disk=Disk(folder, usage.free, usage.total),
         versions=versions(),

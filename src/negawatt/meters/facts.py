@@ -67,6 +67,40 @@ def table(name: str) -> Mapping[str, Factor]:
     return {key: Factor(name=key, **entry) for key, entry in _load(name).items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """A whole server with its published power at eleven loads."""
+
+    system: str
+    vendor: str
+    cpu: str
+    family: str  # generation of the CPU
+    chips: int
+    threads: int
+    memory_gb: float  # 0 where unknown
+    year: int
+    tdp_watts: float  # thermal design power of one chip, 0 where unknown
+    watts: tuple[float, ...]  # at the wall: at rest, at 10 %, ... at 100 % of its throughput
+    result: str  # number of the published result
+    source: str  # key of the copy it was read from
+
+    @property
+    def design_watts(self) -> float:
+        """Thermal design power of all chips. [W]"""
+        return self.chips * self.tdp_watts
+
+
+@cache
+def platforms() -> tuple[Platform, ...]:
+    """The servers on which the band was fitted and tried.
+
+    >>> platforms()[0].system, len(platforms()[0].watts)
+    ('Acer Altos R380 F2', 11)
+    """
+    entries: Any = _load("platforms")["platform"]
+    return tuple(Platform(**{**entry, "watts": tuple(entry["watts"])}) for entry in entries)
+
+
 @cache
 def cpus() -> tuple[CpuFacts, ...]:
     """The CPU table, in the order in which entries are tried."""

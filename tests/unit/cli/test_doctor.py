@@ -44,6 +44,11 @@ def test_the_band_is_drawn_to_scale(bare: Checkup) -> None:
     assert "modelled" in rest
 
 
+def test_the_band_says_how_often_it_holds(bare: Checkup) -> None:
+    assert "covers 90% of servers" in screen(replace(bare, covers=0.9))
+    assert "not tried" in screen(replace(bare, covers=None))
+
+
 def test_a_machine_with_counters_shows_their_power_and_no_band(bare: Checkup) -> None:
     power = Estimate.exact(23.4, unit="W", source="rapl:package-0")
     live = (Live("rapl:package-0", "package:0", power),)

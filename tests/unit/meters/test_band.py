@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from negawatt.core.estimate import Kind
 from negawatt.core.factors import Factor
@@ -10,7 +12,7 @@ from negawatt.meters import energy_of, joules_per_cpu_second, machine
 from negawatt.meters.band import band_of
 from negawatt.meters.facts import Identity, cpus, facts_of, table
 
-TABLES = ("curve", "memory", "meters")
+TABLES = ("band", "curve", "memory", "meters")
 FACTORS = [factor for name in TABLES for factor in table(name).values()]
 FACTORS += [entry.watts_per_thread for entry in cpus()]
 
@@ -108,3 +110,46 @@ def test_the_price_of_a_cpu_second_is_a_range_of_this_machine() -> None:
     assert 0 < each.low < each.value < each.high
     assert "band for" in each.source
     assert each.unit == "J/s"
+
+
+amounts = st.floats(min_value=0.0, max_value=1e5)
+
+
+@given(some=amounts, more=amounts)
+def test_memory_never_takes_power_away(some: float, more: float) -> None:
+    less, with_more = band_of(guest(memory_gb=some)), band_of(guest(memory_gb=some + more))
+    for before, after in ((less.rest, with_more.rest), (less.full, with_more.full)):
+        assert before.low <= after.low
+        assert before.value <= after.value
+        assert before.high <= after.high
+    assert less.per_cpu_second.value == with_more.per_cpu_second.value
+
+
+@given(some=st.floats(min_value=0.01, max_value=1e3), more=st.floats(0.0, 1e3))
+def test_a_larger_share_of_the_threads_never_takes_power_away(some: float, more: float) -> None:
+    less, with_more = band_of(guest(threads=some)), band_of(guest(threads=some + more))
+    for before, after in ((less.rest, with_more.rest), (less.full, with_more.full)):
+        assert before.low <= after.low
+        assert before.value <= after.value
+        assert before.high <= after.high
+
+
+def test_a_figure_says_how_often_the_truth_lies_inside() -> None:
+    server = band_of(guest(name="AMD EPYC 9654 96-Core Processor"))
+    share = table("band")["coverage"].value
+    assert server.covers == share
+    for each in (server.rest, server.full, server.per_cpu_second, energy_of(1, 1, band=server)):
+        assert f"covers {share:.0%} of held-out servers" in each.source
+
+
+@pytest.mark.parametrize("name", ["Apple M2", "AMD Ryzen 9 5950X", "", "Neoverse-V2"])
+def test_no_share_is_claimed_for_what_was_not_tried(name: str) -> None:
+    band = band_of(guest(name=name))
+    assert band.covers is None
+    assert "covers" not in band.source
+
+
+def test_full_load_is_reached_by_the_line_itself() -> None:
+    here = band_of(guest(threads=8, memory_gb=32))
+    busy = here.energy(cpu_seconds=8.0, wall_seconds=1.0)
+    assert busy.value == pytest.approx(here.full.value)

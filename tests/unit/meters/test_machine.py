@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from negawatt.meters import cgroup, machine
+from negawatt.meters.band import band_of
 from negawatt.meters.facts import Identity, facts_of
 
 XEON = """processor\t: 0
@@ -129,3 +131,50 @@ def test_limits_shrink_the_usable_share(tmp_path: Path) -> None:
     assert seen.threads_usable == 1.5
     assert seen.memory_usable == 1_000_000
     assert "container" in seen.share
+
+
+def test_a_share_relative_to_others_limits_nothing(tmp_path: Path) -> None:
+    build(tmp_path, XEON)
+    put(tmp_path / "proc/self/cgroup", "2:cpu:/job\n0::/job\n")
+    put(tmp_path / "sys/fs/cgroup/job/cpu.weight", "10\n")
+    put(tmp_path / "sys/fs/cgroup/cpu/job/cpu.shares", "128\n")
+    put(tmp_path / "sys/fs/cgroup/job/cpu.max", "max 100000\n")
+    assert machine.read(tmp_path, affinity=4).threads_usable == 4
+
+
+def test_a_quota_above_the_threads_does_not_add_any(tmp_path: Path) -> None:
+    build(tmp_path, XEON)
+    put(tmp_path / "proc/self/cgroup", "0::/\n")
+    put(tmp_path / "sys/fs/cgroup/cpu.max", "900000 100000\n")
+    put(tmp_path / "sys/fs/cgroup/memory.max", "99000000000000\n")
+    seen = machine.read(tmp_path, affinity=4)
+    assert seen.threads_usable == 4
+    assert seen.memory_usable == seen.memory_present
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system sets no affinity")
+def test_a_set_of_cpus_is_respected() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})  # what a cpuset does to all of its processes
+        seen = machine.read()
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert seen.threads_usable <= 1
+    assert seen.threads_present >= 1
+
+
+def test_the_band_of_a_container_is_that_of_its_limits(tmp_path: Path) -> None:
+    host = machine.read(build(tmp_path / "host", XEON, 8_000_000), affinity=8)
+    root = build(tmp_path / "inside", XEON, 8_000_000)
+    put(root / "proc/self/cgroup", "0::/pod\n")
+    put(root / "sys/fs/cgroup/pod/cpu.max", "200000 100000\n")
+    put(root / "sys/fs/cgroup/pod/memory.max", f"{2_000_000 * 1024}\n")
+    inside = machine.read(root, affinity=8)
+    assert (inside.threads_usable, inside.memory_usable) == (2.0, 2_000_000 * 1024)
+    for all_of_it, part in (
+        (band_of(host).rest, band_of(inside).rest),
+        (band_of(host).full, band_of(inside).full),
+    ):  # a quarter of the threads and of the memory
+        assert part.value == pytest.approx(all_of_it.value / 4)
+        assert (part.low, part.high) == pytest.approx((all_of_it.low / 4, all_of_it.high / 4))
