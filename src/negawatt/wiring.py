@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from negawatt.core.outcome import Outcome
     from negawatt.core.protocols import Runtime
     from negawatt.energy.predict import Prediction
+    from negawatt.meters import Window
     from negawatt.settings import Settings
 
 _WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
@@ -179,9 +180,10 @@ def optimize(
     )
     size = origin.weight_bytes(model)
     small = size is not None and size < _LARGE
-    outcome = run(order, tools(settings, progress, small=small))
+    closed: list[Window] = []
+    outcome = run(order, tools(settings, progress, small=small), then=closed.append)
     reports.write(outcome, order.out)
-    record(settings, order, outcome)
+    record(settings, order, outcome, closed[0])
     return outcome
 
 
@@ -197,13 +199,14 @@ def default_out(model: str) -> Path:
     return Path("negawatt-out") / name.removesuffix(".gguf")
 
 
-def record(settings: Settings, order: Order, outcome: Outcome) -> None:
-    """Write the outcome into the ledger."""
+def record(settings: Settings, order: Order, outcome: Outcome, window: Window) -> None:
+    """Write the outcome into the ledger, with what the window over the job saw."""
     from negawatt.ledger import open_ledger
+    from negawatt.ledger.windows import body_of
 
     body = {
+        **body_of(window.result, window.started_at),
         "name": f"optimize {order.model}",
-        "energy": outcome.job_energy.to_json(),
         "outcome": encode(outcome),
     }
     with open_ledger(settings.paths.ledger) as ledger:

@@ -158,7 +158,7 @@ def test_the_whole_command_on_a_small_model(
     from negawatt.core import registry
     from negawatt.core.protocols import RunOptions
     from negawatt.energy import costs
-    from negawatt.ledger import open_ledger
+    from negawatt.ledger import open_ledger, overlap
 
     monkeypatch.setenv("NEGAWATT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NEGAWATT_LEDGER", str(tmp_path / "ledger.db"))
@@ -184,3 +184,11 @@ def test_the_whole_command_on_a_small_model(
         assert len(list(session.stream([1, 403, 407], max_new=5))) == 5
     with open_ledger(tmp_path / "ledger.db") as ledger:
         assert ledger.verify()
+        entries = list(ledger.entries("optimize"))
+    for entry, printed in zip(entries, (first, again), strict=True):
+        assert entry.body["energy"]["value"] == printed["job_energy"]["value"]
+        assert entry.body["wall_seconds"]["value"] > 0
+        assert entry.body["cpu_seconds"]["value"] > 0
+        when = overlap.period(entry)
+        assert when is not None
+        assert when[1] <= entry.time

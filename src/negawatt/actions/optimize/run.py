@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,21 @@ from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.core.errors import UsageError
 from negawatt.core.outcome import Facts, Outcome
-from negawatt.meters import measure
+from negawatt.meters import Window, measure
 
 _WIDE = 16  # bits
 _DISK = 7  # times the bf16 weights: the prepared model, two engines' forms, candidates, variants
 
 
-def optimize(order: Order, tools: Tools) -> Outcome:
+def optimize(
+    order: Order, tools: Tools, *, then: Callable[[Window], object] | None = None
+) -> Outcome:
     """Do the job; the artifacts are in `order.out` when this returns.
+
+    Args:
+        order: What was asked for.
+        tools: What there is to work with.
+        then: Called with the window over the whole job when it closes.
 
     Raises:
         ModelError, TextError, RuntimeUnavailable: what was given cannot be used.
@@ -34,7 +42,7 @@ def optimize(order: Order, tools: Tools) -> Outcome:
         )
     memory.frugal()
     shop = tools.workshop
-    with claimed(order.out) as work, measure("optimize") as window:
+    with claimed(order.out) as work, measure("optimize", then=then) as window:
         try:
             sketch, evidence = _job(order, tools, work)
         finally:
