@@ -55,8 +55,9 @@ USUAL: dict[str, Callable[[float, float, float], float]] = {
 
 def shape(platform: Platform) -> Watts:
     """Where each load lies between rest (0) and full power (1). Shape [11]."""
-    watts = np.asarray(platform.watts)
-    return (watts - watts[0]) / (watts[-1] - watts[0])
+    watts: Watts = np.asarray(platform.watts, dtype=np.float64)
+    above: Watts = (watts - watts[0]) / (watts[-1] - watts[0])
+    return above
 
 
 def inside(platform: Platform, outside_at_rest: float, outside_at_full: float) -> Watts:
@@ -88,7 +89,8 @@ def slope(watts: Watts) -> float:
 
 def prices(watts: Watts) -> Watts:
     """What load costs on average, from rest to each load. Shape [10], W for full load."""
-    return (watts[1:] - watts[0]) / LOADS[1:]
+    averages: Watts = (watts[1:] - watts[0]) / LOADS[1:]
+    return averages
 
 
 @dataclass(frozen=True, slots=True)
