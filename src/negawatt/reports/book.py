@@ -122,11 +122,9 @@ def _notes(summed: Sequence[Total], grid: Grid) -> Iterable[str]:
             f"{bad} {'entry holds' if bad == 1 else 'entries hold'} a figure below zero, which no"
             " energy and no time can be: it is left out, and unknown."
         )
+    yield from of_hours(grid)
     if grid.hours is None:
         return
-    yield f"Emissions are worked out hour by hour with {grid.hours}."
-    if grid.hours.basis.signal is Signal.MARGINAL:
-        yield MARGINAL
     lacking = sum(_known(total, "energy") - _known(total, "emissions") for total in summed)
     if lacking:
         yield (
@@ -134,6 +132,14 @@ def _notes(summed: Sequence[Total], grid: Grid) -> Iterable[str]:
             f" in no sum: {grid.hours.path.name} lacks some or all of their time, or they do not"
             " tell it."
         )
+
+
+def of_hours(grid: Grid) -> Iterable[str]:
+    """What intensities by time were used, in sentences."""
+    if grid.hours is not None:
+        yield f"Emissions are worked out hour by hour with {grid.hours}."
+        if grid.hours.basis.signal is Signal.MARGINAL:
+            yield MARGINAL
 
 
 def _known(total: Total, key: str) -> int:
@@ -190,7 +196,8 @@ def show(book: Book, console: Console) -> None:
         ]
         last = screen.stacked(f"{row.total.last:%Y-%m-%d}", f"{row.total.last:%H:%M}")
         name = screen.stacked(row.total.name, row.total.kind)
-        table.add_row(name, str(row.total.entries), *cells, last)
+        once = f"{row.total.counted_once} once" if row.total.counted_once else ""
+        table.add_row(name, screen.stacked(str(row.total.entries), once), *cells, last)
     blocks: list[RenderableType] = [
         Text(f"Ledger {book.place}", style="bold"),
         Text(f"{book.head.sequence} entries verify; shown: {book.choice}"),

@@ -10,7 +10,7 @@ from negawatt.core.estimate import Estimate
 from negawatt.ledger import Entry, Head, Ledger
 from negawatt.ledger.overlap import shares
 from negawatt.reports import totals
-from negawatt.reports.book import Choice
+from negawatt.reports.book import Choice, of_hours
 from negawatt.reports.difference import Difference, difference
 from negawatt.reports.figures import amount, listing
 from negawatt.reports.terms import Terms, terms_of
@@ -86,10 +86,10 @@ def compare(
         LedgerError: the chain does not verify.
         UsageError: there is no such entry or name, or the two share no figure.
     """
-    head, choice = ledger.verify(), choice or Choice()
+    head, choice, grid = ledger.verify(), choice or Choice(), grid or Grid()
     entries = [*ledger.entries(choice.kind, choice.since)]
     first, last = (_chosen(entries, label, ledger.place) for label in (before, after))
-    changes = tuple(_changes(first, last, grid or Grid()))
+    changes = tuple(_changes(first, last, grid))
     if not changes:
         raise UsageError(
             f"{before!r} and {after!r} have no figure in common",
@@ -99,7 +99,8 @@ def compare(
         Side(label, totals.name_of(side[0].body), tuple(entry.sequence for entry in side))
         for label, side in ((before, first), (after, last))
     )
-    return Comparison(ledger.place, head, one, other, changes, tuple(_notes(first, last, changes)))
+    notes = (*_notes(first, last, changes), *of_hours(grid))
+    return Comparison(ledger.place, head, one, other, changes, notes)
 
 
 def _chosen(entries: Sequence[Entry], label: str, place: str) -> list[Entry]:

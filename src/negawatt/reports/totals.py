@@ -27,6 +27,7 @@ SHOWN: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 _ADD = frozenset({"J", "s", GRAMS})  # units in which two entries have a sum
 _SOURCES_SHOWN = 3
+_SLEW, _SLEW_S = 1e-3, 5.0  # how far a calendar that is kept in step drifts from a steady clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,16 @@ class Grid:
         if self.hours is None:
             return operational_emissions(energy, self.intensity or world_intensity(), self.pue)
         when = period(entry)
-        return None if when is None else self.hours.emissions(energy, *when, self.pue)
+        if when is None or _is_before(entry.time, when):
+            return None
+        return self.hours.emissions(energy, *when, self.pue)
+
+
+def _is_before(written: datetime, when: tuple[datetime, datetime]) -> bool:
+    """True when an entry was written before it can have ended: a clock was set back meanwhile."""
+    start, end = when
+    slew = _SLEW_S + _SLEW * (end - start).total_seconds()
+    return (end - written).total_seconds() > slew
 
 
 @dataclass(slots=True)

@@ -8,10 +8,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from ledger_sample import opened as ledger_of
 
 from negawatt.cli import main
 from negawatt.core.estimate import Estimate
 from negawatt.ledger import Origin, open_ledger
+from negawatt.ledger.merge import LedgerSource, take_in
 
 
 @pytest.fixture
@@ -273,3 +275,28 @@ def test_a_missing_ledger_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     for verb in ("verify", "list", "export", "merge"):
         assert main(["ledger", verb, str(tmp_path / "none.db")]) == 9
         assert "there is no ledger" in capsys.readouterr().err
+
+
+def test_a_clock_that_was_set_back_is_told_and_is_no_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "back.db"
+    for hours in (5, 0):  # the second time the clock is five hours behind
+        with ledger_of(path, hours=hours) as ledger:
+            ledger.append("measure", {"name": "train"})
+    assert main(["ledger", "verify", str(path)]) == 0
+    assert "set back before entry 2" in capsys.readouterr().err
+    assert main(["ledger", "verify", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["clock_set_back"] == [2]
+
+
+def test_entries_of_other_machines_need_not_be_in_order(tmp_path: Path) -> None:
+    late, early = tmp_path / "late.db", tmp_path / "early.db"
+    for path, hours in ((late, 9), (early, 0)):
+        with ledger_of(path, hours=hours, machine=path.stem) as ledger:
+            ledger.append("measure", {"name": "train"})
+    with ledger_of(tmp_path / "team.db", hours=20) as team:
+        for path in (late, early):
+            with ledger_of(path) as source:
+                take_in(team, LedgerSource(source))
+        assert team.audit().back == ()

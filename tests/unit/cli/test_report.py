@@ -286,6 +286,23 @@ def test_an_hour_without_intensity_leaves_its_entry_unknown_and_says_so(
     assert "1 steps missing" in out
 
 
+def test_an_entry_whose_clock_was_set_back_has_no_hours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "back.db"
+    kwh = Estimate.exact(3_600_000, unit="J", source="test meter", boundary="machine")
+    hour = Estimate.exact(3600, unit="s", source="clock")
+    body = {"name": "train", "energy": kwh, "wall_seconds": hour}
+    with open_ledger(path) as opened:  # it began a thousand years after it was written
+        opened.append("measure", {**body, "started_at": "2999-01-01T00:00:00+00:00"})
+    grid = hourly(tmp_path, 100, 200)
+    grid.write_text(grid.read_text().replace("2026-", "2999-"))
+    assert main(["report", str(path), "--intensity-file", str(grid), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "emissions" not in told["totals"][0]["sums"]
+    assert "The emissions of 1 entry are unknown" in " ".join(told["notes"])
+
+
 def test_marginal_emissions_are_called_so(
     dated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,5 +331,7 @@ def test_a_comparison_works_hour_by_hour_too(
     grid = hourly(tmp_path, 100, 200, 400, 800)
     words = ["report", str(dated), "--compare", "1", "3", "--intensity-file", str(grid), "--json"]
     assert main(words) == 0
-    changes = {one["name"]: one for one in json.loads(capsys.readouterr().out)["changes"]}
+    told = json.loads(capsys.readouterr().out)
+    changes = {one["name"]: one for one in told["changes"]}
     assert changes["emissions"]["difference"]["value"] == pytest.approx(700)
+    assert any("hour by hour with grid.csv" in note for note in told["notes"])
