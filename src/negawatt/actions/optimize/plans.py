@@ -70,7 +70,7 @@ def next_budget(
     top_loss = max(best_loss, 0.0)
     # Loss grows roughly with the square of the energy given up.
     reach = math.sqrt(max(limit - top_loss, 0.0) / max(cheap_loss - top_loss, 1e-9))
-    reach = min(max(0.95 * reach, 0.2), 0.8)
+    reach = min(max(0.9 * reach, 0.2), 0.75)  # short of it: a plan just above the limit is no use
     budget = top_energy - reach * (top_energy - cheap.energy)
     return cheap, budget
 
