@@ -202,21 +202,25 @@ def _holds(outer: str, inner: str) -> bool:
 
 
 class _InTime:
-    """Stretches in order of their start, found by the time they overlap."""
+    """Stretches in order of their start, asked in the same order which of them overlap."""
 
     def __init__(self, ordered: list[_Stretch]) -> None:
         self._ordered = ordered
-        self._longest = max((one.end - one.start for one in ordered), default=0.0)
+        self._begun = 0  # how many have begun when the reading that is asked for begins
+        self._open: list[_Stretch] = []  # those of them that have not ended
 
     def beside(self, reading: _Stretch, *, before: int | None = None) -> Iterator[_Stretch]:
         """Those that overlap a reading, among the first `before` when given."""
         stop = len(self._ordered) if before is None else before
-        first = bisect_left(self._ordered, reading.start - self._longest, key=_start, hi=stop)
-        for one in islice(self._ordered, first, stop):
-            if one.start >= reading.end and one.start > reading.start:
-                break
-            if one.end > reading.start:
-                yield one
+        begun = self._begun
+        while begun < stop and self._ordered[begun].start <= reading.start:
+            begun += 1
+        self._open += self._ordered[self._begun : begun]
+        self._begun = begun
+        self._open = [one for one in self._open if one.end > reading.start]
+        yield from self._open
+        last = bisect_left(self._ordered, reading.end, key=_start, lo=begun, hi=stop)
+        yield from islice(self._ordered, begun, last)
 
 
 def _start(one: _Stretch) -> float:

@@ -9,8 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from negawatt.core.codec import decode
-from negawatt.core.estimate import Estimate, weakest
+from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.ledger import Entry
 from negawatt.ledger.footprint import GRAMS, operational_emissions, world_intensity
 from negawatt.ledger.footprint.intensity_file import IntensityFile
@@ -202,9 +201,26 @@ def _estimates(body: Mapping[str, Any]) -> Iterable[tuple[str, Estimate]]:
     for key, value in body.items():
         if isinstance(value, Mapping) and needed <= value.keys():
             try:
-                yield key, decode(Estimate, value)
+                yield key, _estimate(value)
             except (TypeError, ValueError):  # looks like a figure, but holds none
                 continue
+
+
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    """What `codec.decode` would make of it, ten times as fast: a ledger holds very many."""
+    words = [value["unit"], value["source"], value.get("boundary", "")]
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(words)
+    return Estimate(
+        value=value["value"],
+        low=value["low"],
+        high=value["high"],
+        unit=words[0],
+        kind=Kind(value["kind"]),
+        source=words[1],
+        boundary=words[2],
+        period_s=value.get("period_s"),
+    )
 
 
 def _first(figures: Mapping[str, Estimate], names: Sequence[str]) -> Estimate | None:

@@ -260,3 +260,9 @@ def test_a_reading_that_is_no_energy_takes_no_part(joules: Any) -> None:
     broken = {**bad.body, "boundaries": {"package:0": {"value": joules}}, "energy": None}
     entries = [entry(1, 0, 10), Entry(2, bad.time, "m", "a", "h", broken, {}, "", "id2", "m1")]
     assert "id2" not in shares(entries)
+
+
+def test_a_window_over_all_others_holds_each_of_them() -> None:
+    short = [entry(n, 2 * n, 2 * n + 1) for n in range(1, 1000)]
+    assert counted([entry(0, 0, 10_000), *short]) == pytest.approx(100_000)
+    assert counted([*short, entry(0, 0, 1000)]) == pytest.approx(10_000 + 500 * 10)
