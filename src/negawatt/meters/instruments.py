@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +31,16 @@ def children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def asleep() -> float:
+    """Time that this machine was suspended since it was started; zero where nobody tells. [s]
+
+    The clock that windows use stands still meanwhile.
+    """
+    if sys.platform != "linux":
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment: both clocks, and every counter or the reason why it could not be read."""
@@ -36,6 +48,7 @@ class Snapshot:
     wall: float  # [s]
     own_cpu: float  # [s]
     children_cpu: float  # [s]
+    asleep: float  # [s]
     counters: tuple[Integral | MeterUnavailable, ...]  # one a meter
 
 
@@ -46,6 +59,12 @@ def _count(meter: PowerMeter) -> Integral | MeterUnavailable:
         joules = meter.energy().value
     except MeterUnavailable as error:
         return error
+    except Exception as error:  # noqa: BLE001  # an adapter may come from anyone; it must not
+        # end the work that is measured, and what went wrong is told
+        return MeterUnavailable(
+            f"it failed with {type(error).__name__}: {error}",
+            fix=f"report it to the author of {meter.name}",
+        )
     return Integral(joules, joules, joules)
 
 
@@ -57,12 +76,14 @@ class Instruments:
         meters: The counters.
         clock: Wall time, CPU time of this process, calendar.
         children: CPU time of ended children. [s]
+        asleep: Time that the machine was suspended. [s]
         band: Model for a CPU without a counter; this machine's when None.
     """
 
     meters: tuple[PowerMeter, ...] = ()
     clock: Clock = field(default_factory=SystemClock)
     children: Callable[[], float] = children_cpu
+    asleep: Callable[[], float] = asleep
     band: Band | None = None
 
     def snapshot(self) -> Snapshot:
@@ -71,6 +92,7 @@ class Instruments:
             self.clock.monotonic(),
             self.clock.cpu(),
             self.children(),
+            self.asleep(),
             tuple(_count(meter) for meter in self.meters),
         )
 

@@ -50,6 +50,14 @@ class Integral:
         low = min(self.low, max(0.0, self.low - step_j))
         return replace(self, low=low, high=self.high + step_j)
 
+    def doubted(self, gap_s: float) -> Integral:
+        """The same from a counter that may have begun anew meanwhile: it may be nothing at all.
+
+        >>> Integral(100.0, 100.0, 100.0).doubted(2.0)
+        Integral(value=100.0, low=0.0, high=100.0, gap_s=2.0)
+        """
+        return replace(self, low=min(0.0, self.low), gap_s=self.gap_s + gap_s)
+
     def __sub__(self, earlier: Integral) -> Integral:
         return Integral(
             self.value - earlier.value,

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from negawatt.core.errors import UsageError
-from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.meters import band as bands
 from negawatt.meters.band import Band
-from negawatt.meters.boundary import covers_cpu, outermost
+from negawatt.meters.boundary import contains, covers_cpu, kind_of, outermost
 from negawatt.meters.facts import table
 from negawatt.meters.integrate import Integral
 
@@ -65,7 +65,8 @@ class Span:
         wall_s: Time from start to end. [s]
         cpu_s: User and system CPU time of `scope`. [s]
         readings: One for each meter that could be read at both ends.
-        unread: What could not be read, and why.
+        unread: What could not be read, or only with doubt, and why.
+        lost: Boundaries of the meters that could not be read.
         windows: How many windows were added up.
         band: Model for the CPU where no counter covers it; this machine's when None.
     """
@@ -78,14 +79,15 @@ class Span:
     unread: tuple[str, ...] = ()
     windows: int = 1
     band: Band | None = None
+    lost: tuple[str, ...] = ()
 
     def __add__(self, other: Span) -> Span:
         """Two stretches as one; their readings add meter by meter."""
         mine = {reading.meter: reading for reading in self.readings}
         theirs = {reading.meter: reading for reading in other.readings}
-        lost = tuple(
-            f"{name} was read in only some of the windows" for name in mine.keys() ^ theirs.keys()
-        )
+        some = mine.keys() ^ theirs.keys()
+        lost = tuple(f"{name} was read in only some of the windows" for name in some)
+        boundaries = tuple((mine.get(name) or theirs[name]).boundary for name in some)
         return replace(
             self,
             wall_s=self.wall_s + other.wall_s,
@@ -93,6 +95,7 @@ class Span:
             readings=tuple(mine[name] + theirs[name] for name in mine if name in theirs),
             unread=tuple(dict.fromkeys(self.unread + other.unread + lost)),
             windows=self.windows + other.windows,
+            lost=tuple(dict.fromkeys(self.lost + other.lost + boundaries)),
         )
 
     @property
@@ -126,16 +129,38 @@ class Span:
     def energy(self) -> Estimate:
         """Everything known: counters that add, and the band for a CPU that has none. [J]
 
-        Measured when counters cover the CPU; as weak as its weakest part otherwise.
+        Measured when counters cover the CPU; as weak as its weakest part otherwise. Where a counter
+        was lost and nothing stands in for it, the boundary says what the sum is without.
         """
         energies = self.energies
+        without = self._without(energies) if self.lost else ()
         parts = [energies[boundary] for boundary in outermost(energies)]
         if not covers_cpu(energies):
             parts.insert(0, self.modelled)
-        total = parts[0]
-        for part in parts[1:]:
-            total += part
-        return replace(total, boundary=" + ".join(part.boundary for part in parts))
+        if len(parts) == 1 and not without:
+            return parts[0]
+        return Estimate(  # ends add, as in a sum of estimates, without those in between
+            value=sum(part.value for part in parts),
+            low=sum(part.low for part in parts),
+            high=sum(part.high for part in parts),
+            unit="J",
+            kind=weakest([*(part.kind for part in parts), *(Kind.MODELLED for _ in without)]),
+            source=" + ".join(dict.fromkeys(part.source for part in parts)),
+            boundary=" + ".join(part.boundary for part in parts)
+            + (f", without {', '.join(without)}" if without else ""),
+            period_s=self.wall_s,
+        )
+
+    def _without(self, energies: Mapping[str, Estimate]) -> tuple[str, ...]:
+        """Lost boundaries of which neither a part was read nor the band tells anything."""
+        banded = not covers_cpu(energies)
+        return tuple(
+            lost
+            for lost in outermost((*energies, *self.lost))
+            if lost not in energies
+            and not any(contains(lost, read) for read in energies)
+            and not (banded and (covers_cpu((lost,)) or kind_of(lost) == "dram"))
+        )
 
     @property
     def boundary(self) -> str:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
-from functools import wraps
 from types import MappingProxyType
 from typing import ParamSpec, Self, TypeVar
 
@@ -27,12 +26,19 @@ from negawatt.meters.span import Reading, Scope, Span
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Suspended for longer than this, counters may have begun anew. [s]
+_NAP_S = 0.1
+#: More than this at once, and on top of it more than this power, is no device. [J], [W]
+_SURGE_J, _SURGE_W = 1000.0, 20_000.0
+
 #: The innermost open window of this thread or task; a window finds its parent here.
 _open: ContextVar[Window | None] = ContextVar("negawatt_open_window", default=None)
 
 
 class Window:
-    """A stretch of work being measured. Use it in `with`, as a decorator, or start and stop it.
+    """A stretch of work being measured.
+
+    Use it in `with` or `async with`, as a decorator, or start and stop it.
 
     Until it is closed, its figures are those so far. It counts the whole process: work that
     other threads do meanwhile is in it.
@@ -110,23 +116,29 @@ class Window:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:
-        self.stop()
+        if self._pid == os.getpid():  # a child that leaves the block of its parent measures nothing
+            self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Measure every call of `function`, each in a window of its own.
 
         The windows show up in the `parts` of the window around the call, and go to `then`.
-        For a coroutine function write `with measure(...)` inside it.
+        A coroutine is measured until it returns, a generator from its first item to its end.
         """
+        from negawatt.meters.wrapped import wrapped
 
-        @wraps(function)
-        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
-            with Window(
+        return wrapped(
+            function,
+            lambda: Window(
                 self.name, instruments=self._instruments, scope=self._scope, then=self._then
-            ):
-                return function(*args, **kwargs)
-
-        return measured
+            ),
+        )
 
     @property
     def result(self) -> Span:
@@ -187,6 +199,11 @@ class Window:
         return self._span is not None
 
     @property
+    def open_here(self) -> bool:
+        """True when it is open, and was opened by this process and not by one it was forked off."""
+        return self._span is None and self._pid == os.getpid()
+
+    @property
     def around(self) -> Window | None:
         """The window that was open where this one was opened."""
         return self._parent
@@ -217,7 +234,7 @@ class Window:
                 fix="open and close a window in the same process; waited-for children are counted",
             )
         start, now = self._start, self._instruments.snapshot()
-        readings, unread = self._compare(start, now)
+        readings, unread, lost = self._compare(start, now)
         own = now.own_cpu - start.own_cpu if self._scope is Scope.ALL else 0.0
         return Span(
             name=self.name,
@@ -226,32 +243,49 @@ class Window:
             scope=self._scope,
             readings=readings,
             unread=unread,
+            lost=lost,
             band=self._instruments.band,
         )
 
     def _compare(
         self, start: Snapshot, now: Snapshot
-    ) -> tuple[tuple[Reading, ...], tuple[str, ...]]:
-        readings, unread = [], []
+    ) -> tuple[tuple[Reading, ...], tuple[str, ...], tuple[str, ...]]:
+        """What each meter counted, what could not be read and why, and what that leaves out."""
+        readings, unread, lost = [], [], []
+        slept, wall_s = now.asleep - start.asleep, now.wall - start.wall
+        if slept > _NAP_S:
+            unread.append(f"the machine was suspended for {slept:.0f} s, which are in no figure")
         meters = self._instruments.meters if self._instruments is not None else ()
         for meter, before, after in zip(meters, start.counters, now.counters, strict=True):
             if isinstance(before, MeterUnavailable) or isinstance(after, MeterUnavailable):
                 failed = before if isinstance(before, MeterUnavailable) else after
                 unread.append(f"{meter.name}: {getattr(failed, 'what', failed)}")
+                lost.append(meter.boundary)
                 continue
             if after.value < before.value:  # it began anew, and a window inside was told
                 unread.append(f"{meter.name}: it was reset while the window was open")
+                lost.append(meter.boundary)
                 continue
             label: str = getattr(meter, "label", "")
-            energy = (after - before).blurred(getattr(meter, "resolution_j", 0.0))
+            energy, step_j = after - before, getattr(meter, "resolution_j", 0.0)
+            if step_j:
+                energy = energy.blurred(step_j)
+            if slept > _NAP_S:
+                energy = energy.doubted(slept)
+            if energy.value > _SURGE_J + _SURGE_W * wall_s:
+                unread.append(
+                    f"{meter.name}: {energy.value:.4g} J in {wall_s:.3g} s is more than any device "
+                    f"draws; it may have begun anew"
+                )
+                energy = energy.doubted(wall_s)
             readings.append(Reading(meter.name, meter.boundary, energy, label))
-        return tuple(readings), tuple(unread)
+        return tuple(readings), tuple(unread), tuple(lost)
 
 
 def _innermost_open() -> Window | None:
     """The window that a new one lies in; windows need not close in the order they opened."""
     window = _open.get()
-    while window is not None and window.closed:
+    while window is not None and not window.open_here:
         window = window.around
     return window
 

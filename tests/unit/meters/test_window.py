@@ -266,7 +266,7 @@ def test_spans_add_what_both_have_and_say_what_is_lost(clock: Any) -> None:
         spans.append(window.result)
     both = spans[0] + spans[1]
     assert both.energy.value == pytest.approx(20.0)
-    assert both.boundary == "package:0"
+    assert both.boundary == "package:0, without gpu:0"
     assert any("nvml:0" in line for line in both.unread)
     assert both.windows == 2
 
