@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,13 @@ _KWH_FROM = 1e5  # joules from which people read kilowatt-hours more easily [J]
     metavar="PATH",
     help="Write the JSON object to a file, out of the way of the command's own output.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    help="Run CMD so often, up to its first failure; tell the mean and how far it is certain.",
+)
 @click.argument("cmd", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     *,
@@ -50,6 +58,7 @@ def command(
     intensity: float | None,
     ledger: str | Path | None,
     output: Path | None,
+    repeat: int,
     cmd: tuple[str, ...],
 ) -> int:
     """Run CMD and tell its energy and carbon, like `time` tells its seconds.
@@ -58,10 +67,14 @@ def command(
     the measurement follows on standard error, or with --json on standard output. Without an
     energy counter, joules are a modelled range; `negawatt doctor` tells why.
 
+    With --repeat the figures are those of one run, on average, their intervals widened by the
+    95 % interval of that mean; a ledger keeps every run.
+
     \b
     Examples:
       negawatt measure -- python train.py --epochs 3
       negawatt measure --intensity 56 --json -- make -j2
+      negawatt measure --repeat 5 -- ./benchmark
     """
     from negawatt import settings
     from negawatt.meters import command as runner
@@ -70,20 +83,28 @@ def command(
     # whatever can go wrong on our side goes wrong before CMD has run for an hour
     grid = _grid(intensity)
     with _book(ledger) as book:
-        finished = runner.run(cmd, name=name)
-        record = _record(cmd, finished, _carbon(finished.span.energy, grid))
-        line = json.dumps(_plain(record), ensure_ascii=False)
-        if as_json:
-            click.echo(line)
-        else:
-            click.echo(_screen(record, finished), err=True)
+        runs: list[Finished] = []
         try:
-            if book is not None:
-                book.append("measure", record)
-        finally:  # where one place takes nothing, the other still does
-            if output is not None:
-                _write(output, line)
-    return finished.status
+            for _ in range(repeat):
+                runs.append(runner.run(cmd, name=name))
+                if book is not None:
+                    book.append("measure", _record(cmd, runs[-1:], grid))
+                if runs[-1].status:
+                    break
+        finally:  # where one place takes nothing, the others still do
+            if runs:
+                _tell(_record(cmd, runs, grid), output, as_json=as_json)
+    return runs[-1].status
+
+
+def _tell(record: dict[str, Any], output: Path | None, *, as_json: bool) -> None:
+    line = json.dumps(_plain(record), ensure_ascii=False)
+    if as_json:
+        click.echo(line)
+    else:
+        click.echo(_screen(record), err=True)
+    if output is not None:
+        _write(output, line)
 
 
 def _grid(stated: float | None) -> GramsPerKWh | None:
@@ -110,17 +131,37 @@ def _carbon(energy: Estimate, grid: GramsPerKWh | None) -> dict[str, Estimate]:
 
 
 def _record(
-    cmd: tuple[str, ...], finished: Finished, carbon: dict[str, Estimate]
+    cmd: tuple[str, ...], runs: Sequence[Finished], grid: GramsPerKWh | None
 ) -> dict[str, Any]:
     """What is printed, written and kept; an unknown figure is left out of it."""
+    body = _body(runs)
+    return {
+        **body,
+        "command": shlex.join(cmd),
+        "exit_status": runs[-1].status,
+        **_carbon(body["energy"], grid),
+        "left_running": sum(run.left_running for run in runs),
+    }
+
+
+def _body(runs: Sequence[Finished]) -> dict[str, Any]:
+    """The figures of one run, or the mean of several and their number."""
     from negawatt.ledger.windows import body_of
 
+    if len(runs) == 1:
+        return body_of(runs[0].span, runs[0].started_at)
+    from negawatt.meters.repeats import Repeats
+
+    mean = Repeats(runs[0].span.name, tuple(run.span for run in runs))
     return {
-        **body_of(finished.span, finished.started_at),
-        "command": shlex.join(cmd),
-        "exit_status": finished.status,
-        **carbon,
-        "left_running": finished.left_running,
+        "name": mean.name,
+        "runs": len(runs),
+        "started_at": runs[0].started_at,
+        "wall_seconds": mean.wall_seconds,
+        "cpu_seconds": mean.cpu_seconds,
+        "energy": mean.energy,
+        "boundaries": dict(mean.energies),
+        "unread": list(mean.unread),
     }
 
 
@@ -143,23 +184,23 @@ def _write(path: Path, line: str) -> None:
         ) from error
 
 
-def _screen(record: dict[str, Any], finished: Finished) -> str:
+def _screen(record: dict[str, Any]) -> str:
     """The measurement for people."""
-    span = finished.span
-    energy = span.energy
-    busy = span.cpu_s / span.wall_s if span.wall_s > 0 else 0.0
+    energy, cpu, wall = (record[key] for key in ("energy", "cpu_seconds", "wall_seconds"))
+    busy = cpu.value / wall.value if wall.value > 0 else 0.0
     rows = [
         ("energy", str(_readable(energy))),
         ("", f"in it: {energy.boundary}"),
-        *[("", f"{boundary}: {_readable(value)}") for boundary, value in span.energies.items()],
+        *[("", f"{where}: {_readable(value)}") for where, value in record["boundaries"].items()],
         ("carbon", _carbon_text(record)),
-        ("CPU", f"{span.cpu_s:.4g} s (measured), {busy:.2f} threads busy on average"),
-        ("wall", f"{span.wall_s:.4g} s"),
+        ("CPU", f"{cpu}, {busy:.2f} threads busy on average"),
+        ("wall", f"{wall.value:.4g} s" if wall.is_exact else str(wall)),
     ]
-    notes = [*span.unread]
-    if finished.left_running:
-        notes.append(f"{finished.left_running} process(es) it started still run; counted up to now")
-    lines = [f"\n{span.name}, exit status {finished.status}"]
+    notes = [*record["unread"]]
+    if left := record["left_running"]:
+        notes.append(f"{left} process(es) it started still run; counted up to now")
+    runs = f", mean of {record['runs']} runs" if "runs" in record else ""
+    lines = [f"\n{record['name']}, exit status {record['exit_status']}{runs}"]
     lines += [f"  {label:<7} {text}" for label, text in rows]
     return "\n".join([*lines, *[f"  note: {note}" for note in notes]])
 

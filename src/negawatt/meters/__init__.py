@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from negawatt.meters.instruments import Instruments
     from negawatt.meters.inventory import Inventory, Missing, discover
     from negawatt.meters.machine import Machine
+    from negawatt.meters.repeats import Repeats, repeat
     from negawatt.meters.span import Scope, Span, marginal
     from negawatt.meters.window import Window, measure
 
@@ -56,6 +57,7 @@ __all__ = [
     "Missing",
     "NotConserved",
     "PhaseSpan",
+    "Repeats",
     "RequestAccount",
     "Rest",
     "Scope",
@@ -77,6 +79,7 @@ __all__ = [
     "measure",
     "read_cpu",
     "read_groups",
+    "repeat",
     "used",
 ]
 
@@ -107,6 +110,7 @@ _HOMES = {
     "instruments": ("Instruments",),
     "inventory": ("Inventory", "Missing", "discover"),
     "machine": ("Machine",),
+    "repeats": ("Repeats", "repeat"),
     "span": ("Scope", "Span", "marginal"),
     "window": ("Window", "measure"),
 }

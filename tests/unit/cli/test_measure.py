@@ -149,3 +149,26 @@ def test_the_real_program_passes_output_and_status_through() -> None:
 def test_the_help_has_an_example() -> None:
     help_text = CliRunner().invoke(command, ["--help"]).output
     assert "negawatt measure -- python train.py" in help_text
+
+
+def test_repeats_tell_their_mean_and_how_far_it_is_certain(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
+    found = record("--repeat", "3", "--ledger", ledger, "--name", "job", "--", *PYTHON, "pass")
+    cpu = Estimate.from_json(found["cpu_seconds"])
+    assert found["runs"] == 3
+    assert cpu.low <= cpu.value <= cpu.high
+    assert "mean of 3 runs" in cpu.source
+    with open_ledger(ledger, readonly=True) as book:
+        kept = [entry.body["cpu_seconds"]["value"] for entry in book.entries()]
+    assert len(kept) == 3
+    assert cpu.value == pytest.approx(sum(kept) / 3)
+    screen = measure("--repeat", "2", "--", *PYTHON, "pass").stderr
+    assert "exit status 0, mean of 2 runs" in screen
+
+
+def test_a_series_ends_with_its_first_failure(tmp_path: Path) -> None:
+    counter = tmp_path / "runs"
+    code = f"import sys; f = open({str(counter)!r}, 'a'); f.write('x'); f.close(); sys.exit(3)"
+    result = measure("--repeat", "5", "--", *PYTHON, code)
+    assert result.return_value == 3
+    assert counter.read_text() == "x"
