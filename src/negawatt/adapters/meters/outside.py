@@ -34,6 +34,21 @@ class Sample:
 Ask = Callable[[], Sample]
 
 
+def _asked(name: str, ask: Ask) -> Sample:
+    """One answer.
+
+    Raises:
+        MeterUnavailable: it does not answer, or what it says has another form than it should.
+    """
+    try:
+        return ask()
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise MeterUnavailable(
+            f"{name} answers in a form that is not known here ({type(error).__name__}: {error})",
+            fix="see that the address is that of the meter; after an update of its firmware, report it",
+        ) from error
+
+
 class OutsideGauge:
     """Power of the whole machine, sampled."""
 
@@ -49,7 +64,7 @@ class OutsideGauge:
         Raises:
             MeterUnavailable: it does not answer, does not tell, or tells what cannot be true.
         """
-        told = self._ask().power
+        told = _asked(self.name, self._ask).power
         if told is None:
             raise _silent(self.name, "power")
         return watts(told, self.name, whole=True)
@@ -85,7 +100,7 @@ class OutsideCounter:
         Raises:
             MeterUnavailable: it does not answer, does not count, or its count was reset.
         """
-        told = self._ask()
+        told = _asked(self.name, self._ask)
         if told.energy is None:
             raise _silent(self.name, "energy")
         if told.power is not None:

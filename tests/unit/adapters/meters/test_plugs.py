@@ -136,3 +136,23 @@ def test_a_plug_that_is_switched_off_is_unavailable(name: Name, switched_on: Swi
     device.close()
     with pytest.raises(MeterUnavailable, match="does not answer"):
         gauge.power()
+
+
+@pytest.mark.parametrize("content", [None, [], 7, "hello", {"StatusSNS": []}, {"meters": 3}])
+@pytest.mark.parametrize(
+    ("kind", "scheme"), [(FirstShelly, "shelly"), (LaterShelly, "shelly"), (Tasmota, "tasmota")]
+)
+def test_an_answer_of_another_form_is_unavailable_and_nothing_else(
+    kind: type[Device],
+    scheme: str,
+    content: Any,
+    name: Name,
+    switched_on: Switch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = switched_on(kind())
+    name(f"{scheme}://{device.place}")
+    (gauge,) = {"shelly": shelly, "tasmota": tasmota}[scheme].discover()
+    monkeypatch.setattr(device, "answer", lambda *asked: (200, {}, content))
+    with pytest.raises(MeterUnavailable):
+        gauge.power()
