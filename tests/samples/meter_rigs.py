@@ -66,6 +66,12 @@ class Rig:
         return meter
 
 
+def take_away(file: Path) -> None:
+    """Remove a file as the kernel does: who holds it open reads nothing more from it."""
+    file.write_bytes(b"")
+    file.unlink()
+
+
 class HwmonCounterRig(Rig):
     """The socket counter of a server, as a file of microjoules."""
 
@@ -86,7 +92,7 @@ class HwmonCounterRig(Rig):
         return joules
 
     def break_it(self) -> None:
-        self.counter.unlink()
+        take_away(self.counter)
 
 
 class HwmonGaugeRig(Rig):
@@ -108,7 +114,7 @@ class HwmonGaugeRig(Rig):
         return STEP_S * POWER_W
 
     def break_it(self) -> None:
-        self.current.unlink()
+        take_away(self.current)
 
 
 class PlugRig(Rig):

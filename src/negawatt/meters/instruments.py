@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.errors import MeterUnavailable
@@ -15,6 +16,10 @@ from negawatt.core.protocols import PowerMeter
 from negawatt.meters import inventory
 from negawatt.meters.band import Band
 from negawatt.meters.integrate import Integral, Integrated
+from negawatt.meters.pulse import LINGER_S, Pulse
+
+if sys.platform != "win32":
+    import resource
 
 
 def children_cpu() -> float:
@@ -22,9 +27,7 @@ def children_cpu() -> float:
 
     Windows keeps no such account; there it stays zero and only this process is counted.
     """
-    try:
-        import resource  # not on Windows
-    except ImportError:
+    if sys.platform == "win32":
         times = os.times()
         return times.children_user + times.children_system
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,8 +44,7 @@ def asleep() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One moment: both clocks, and every counter or the reason why it could not be read."""
 
     wall: float  # [s]
@@ -78,6 +80,7 @@ class Instruments:
         children: CPU time of ended children. [s]
         asleep: Time that the machine was suspended. [s]
         band: Model for a CPU without a counter; this machine's when None.
+        linger_s: How long threads that read meters outlive the last window; see `Pulse`. [s]
     """
 
     meters: tuple[PowerMeter, ...] = ()
@@ -85,6 +88,11 @@ class Instruments:
     children: Callable[[], float] = children_cpu
     asleep: Callable[[], float] = asleep
     band: Band | None = None
+    linger_s: float = 0.0
+    pulse: Pulse = field(init=False, repr=False, compare=False)  # shared by all windows with them
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pulse", Pulse(self.meters, linger_s=self.linger_s))
 
     def snapshot(self) -> Snapshot:
         """Read everything once."""
@@ -100,4 +108,4 @@ class Instruments:
 @cache
 def local() -> Instruments:
     """The instruments of this machine, found once."""
-    return Instruments(meters=inventory.here().meters)
+    return Instruments(meters=inventory.here().meters, linger_s=LINGER_S)

@@ -69,13 +69,13 @@ class Integral:
 
 def step(
     span_s: float, before_w: float, after_w: float, *, max_gap_s: float, ceiling_w: float
-) -> Integral:
-    """The energy between two neighbouring samples."""
+) -> tuple[float, float, float, float]:
+    """The energy between two neighbouring samples: value, low, high and gap, as in `Integral`."""
     value = span_s * (before_w + after_w) / 2
-    lower, upper = sorted((before_w, after_w))
+    lower, upper = (before_w, after_w) if before_w <= after_w else (after_w, before_w)
     if span_s > max_gap_s:
-        return Integral(value, 0.0, span_s * max(upper, ceiling_w), span_s)
-    return Integral(value, span_s * lower, span_s * upper)
+        return value, 0.0, span_s * max(upper, ceiling_w), span_s
+    return value, span_s * lower, span_s * upper, 0.0
 
 
 def integrate(
@@ -113,7 +113,7 @@ def integrate(
         )
     total = Integral()
     for (t0, t1), (p0, p1) in zip(pairwise(times_s), pairwise(power_w), strict=True):
-        total += step(t1 - t0, p0, p1, max_gap_s=max_gap_s, ceiling_w=ceiling_w)
+        total += Integral(*step(t1 - t0, p0, p1, max_gap_s=max_gap_s, ceiling_w=ceiling_w))
     return total
 
 
@@ -158,7 +158,7 @@ class Integrated:
         self._max_gap_s = max_gap_s or max(MAX_GAP_S, _MISSED * self.poll_every_s)
         self._lock = threading.Lock()
         self._last: tuple[float, float] | None = None  # (time [s], power [W])
-        self._total = Integral()
+        self._sums = (0.0, 0.0, 0.0, 0.0)  # as in `Integral`
 
     @property
     def name(self) -> str:
@@ -178,20 +178,26 @@ class Integrated:
 
     def integral(self) -> Integral:
         """Sample now and return the energy since the first sample, with its interval and gaps."""
+        return Integral(*self.sample())
+
+    def energy(self) -> Joules:
+        """Energy since the first sample."""
+        return Joules(self.sample()[0])
+
+    def sample(self) -> tuple[float, float, float, float]:
+        """Sample now; the same as `integral`, as plain numbers."""
         with self._lock:
             now, power = self._clock.monotonic(), self._gauge.power().value
             if self._last is not None:
                 before, before_w = self._last
-                self._total += step(
+                value, low, high, gap_s = step(
                     now - before,
                     before_w,
                     power,
                     max_gap_s=self._max_gap_s,
                     ceiling_w=self._gauge.limit.value,
                 )
+                sums = self._sums
+                self._sums = (sums[0] + value, sums[1] + low, sums[2] + high, sums[3] + gap_s)
             self._last = (now, power)
-            return self._total
-
-    def energy(self) -> Joules:
-        """Energy since the first sample."""
-        return Joules(self.integral().value)
+            return self._sums

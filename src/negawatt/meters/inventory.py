@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from negawatt.core import registry
 from negawatt.core.errors import NegawattError
 from negawatt.core.protocols import PowerMeter
 from negawatt.meters.boundary import covers_cpu
@@ -46,6 +45,8 @@ def as_meters(found: Iterable[PowerMeter | PowerGauge]) -> tuple[PowerMeter, ...
 
 
 def _ask(adapter: str) -> tuple[tuple[PowerMeter, ...], Missing | None]:
+    from negawatt.core import registry  # looks at every package; not needed to import `measure`
+
     try:
         found: Sequence[PowerMeter | PowerGauge] = registry.load(registry.METERS, adapter)()
     except NegawattError as error:
@@ -66,6 +67,8 @@ def discover(adapters: Sequence[str] | None = None) -> Inventory:
     Raises:
         UsageError: a named adapter is not registered.
     """
+    from negawatt.core import registry  # see above
+
     chosen = registry.names(registry.METERS) if adapters is None else tuple(adapters)
     for name in chosen:
         if name not in registry.names(registry.METERS):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,6 +77,8 @@ def _board(root: Path) -> str:
 def _name_elsewhere() -> str:
     """The CPU's name on systems without /proc/cpuinfo."""
     if platform.system() == "Darwin":
+        import subprocess  # only where /proc is absent
+
         asked = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
             capture_output=True,

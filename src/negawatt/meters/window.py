@@ -86,9 +86,8 @@ class Window:
         self._pid = os.getpid()
         self._parent = _innermost_open()
         _open.set(self)
-        if instruments.meters and (self._parent is None or not self._parent.polls):
-            self._pulse = Pulse(instruments.meters)
-            self._pulse.start()
+        self._pulse = instruments.pulse
+        self._pulse.start()
         self._started_at = instruments.clock.now()
         self._start = instruments.snapshot()
         return self
@@ -102,8 +101,9 @@ class Window:
         if self._span is not None:
             return self
         self._span = self._so_far()
-        if self._pulse is not None:
-            self._pulse.stop()
+        pulse, self._pulse = self._pulse, None
+        if pulse is not None:
+            pulse.stop()
         if _open.get() is self:
             _open.set(_innermost_open())
         if self._parent is not None and not self._parent.closed:
@@ -207,11 +207,6 @@ class Window:
     def around(self) -> Window | None:
         """The window that was open where this one was opened."""
         return self._parent
-
-    @property
-    def polls(self) -> bool:
-        """True when this window, or one around it, keeps its meters read while it is open."""
-        return self._pulse is not None or (self._parent is not None and self._parent.polls)
 
     def adopt(self, part: Span, inner: Mapping[str, Span]) -> None:
         """Count a window that closed inside this one, and those inside it, among the parts."""

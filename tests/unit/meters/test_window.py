@@ -229,7 +229,8 @@ def test_a_gauge_is_sampled_while_the_window_is_open() -> None:
 
     meter = Integrated(Gauge())
     meter.poll_every_s = 0.001
-    with measure("work", meters=(meter,)) as window, measure("inside", meters=(meter,)):
+    tools = Instruments(meters=(meter,))
+    with Window("work", instruments=tools) as window, Window("inside", instruments=tools):
         assert sampled.wait(10.0)
         beating = [t for t in threading.enumerate() if t.name == "negawatt-meter"]
     assert len(beating) == 1  # the window inside needs no heartbeat of its own

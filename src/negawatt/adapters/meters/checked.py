@@ -9,8 +9,8 @@ from negawatt.core.errors import MeterUnavailable
 from negawatt.core.quantities import Joules, Watts
 
 
-def number(value: object, who: str) -> float:
-    """A finite number, from a number or its text.
+def number(value: object, who: object) -> float:
+    """A finite number, from a number or its text; `who` said it.
 
     Raises:
         MeterUnavailable: it is none; a switch (`true`) is none either.
@@ -18,7 +18,7 @@ def number(value: object, who: str) -> float:
     >>> number("12.5", "the plug")
     12.5
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _nonsense(f"{who} says {value!r}, which is no number")
     try:
         taken = float(value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from negawatt.adapters.meters.checked import Rising, number, watts
+from negawatt.adapters.meters.kernel_file import KeptOpen, read_text
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.quantities import Joules, Watts
 
@@ -58,7 +59,7 @@ class _Sensor:
         product = 1e-6  # µJ, µW, or mV times mA
         for path in self.files:
             try:
-                product *= number(read(path).strip(), str(path))
+                product *= number(read(path), path)
             except OSError as error:
                 if error.errno == errno.EACCES:  # EPERM is a device that sleeps
                     raise _permission(path) from error
@@ -72,7 +73,7 @@ class _Sensor:
 class HwmonCounter:
     """A sensor that counts energy."""
 
-    def __init__(self, sensor: _Sensor, read: ReadText = Path.read_text) -> None:
+    def __init__(self, sensor: _Sensor, read: ReadText = read_text) -> None:
         self._sensor, self._read = sensor, read
         self.name, self.boundary = sensor.name, sensor.boundary
         self._rising = Rising(sensor.name, cause="its driver was loaded anew")
@@ -85,7 +86,7 @@ class HwmonCounter:
 class HwmonGauge:
     """A sensor that tells power."""
 
-    def __init__(self, sensor: _Sensor, read: ReadText = Path.read_text) -> None:
+    def __init__(self, sensor: _Sensor, read: ReadText = read_text) -> None:
         self._sensor, self._read = sensor, read
         self.name, self.boundary, self.limit = sensor.name, sensor.boundary, sensor.limit
 
@@ -96,6 +97,8 @@ class HwmonGauge:
             MeterUnavailable: a file cannot be read, or the power is negative.
         """
         value = self._sensor.value(self._read)
+        if value > 0:  # a finite number already
+            return Watts(value)
         return watts(value, self.name, whole=self.boundary == "system")
 
 
@@ -165,14 +168,14 @@ def _channels(folder: Path, chip: str) -> Iterator[_Sensor]:
                     yield _sensor(chip, place, channel, (file, current))
 
 
-def discover(
-    root: Path = ROOT, *, read: ReadText = Path.read_text
-) -> list[HwmonCounter | HwmonGauge]:
+def discover(root: Path = ROOT, *, read: ReadText | None = None) -> list[HwmonCounter | HwmonGauge]:
     """The sensors of packages, GPUs and the whole machine; rails where there is none of these.
 
     Raises:
         MeterUnavailable: there is one, and this user may not read it.
     """
+    if read is None:
+        read = KeptOpen()
     found: dict[str, dict[Path, _Sensor]] = {}
     for folder in sorted(root.glob("hwmon*")):
         chip = _text(folder / "name") or _text(folder / "device" / "name")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from negawatt.adapters.meters.kernel_file import read_text
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.quantities import Joules
 
@@ -29,10 +30,6 @@ _MAX_POLL_S = 60.0
 ReadText = Callable[[Path], str]
 
 
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="ascii")
-
-
 @dataclass(frozen=True, slots=True)
 class _Zone:
     """One powercap folder and the name it carries."""
@@ -45,7 +42,7 @@ class RaplMeter:
     """One RAPL counter, unwrapped; where it wraps is not known without its range file."""
 
     def __init__(
-        self, folder: Path, *, name: str, boundary: str, read: ReadText = _read_text
+        self, folder: Path, *, name: str, boundary: str, read: ReadText = read_text
     ) -> None:
         self._file = folder / "energy_uj"
         self._name, self._boundary, self._read = name, boundary, read
@@ -237,7 +234,7 @@ def _absent(root: Path) -> MeterUnavailable:
     )
 
 
-def discover(root: Path = ROOT, *, read: ReadText = _read_text) -> list[RaplMeter]:
+def discover(root: Path = ROOT, *, read: ReadText = read_text) -> list[RaplMeter]:
     """The counters that may be added: each package and its memory, or psys when there is neither.
 
     Raises:
