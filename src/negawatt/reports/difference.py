@@ -34,10 +34,23 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Spread:
-    """Half-widths that repeats give the difference and, relatively, the ratio."""
+    """Half-widths of the means of repeats, as shares of each mean: of before, and of after.
 
-    change: float = 0.0
-    ratio: float = 0.0  # share of the ratio
+    What runs differ in is how much work they did, so it grows and shrinks with the factors that
+    turn work into joules or grams.
+    """
+
+    before: float = 0.0
+    after: float = 0.0
+
+    def change(self, before: float, after: float) -> float:
+        """Half-width of the difference where the two sides are so much."""
+        return math.hypot(self.before * before, self.after * after)
+
+    @property
+    def ratio(self) -> float:
+        """Half-width of the ratio, as a share of it."""
+        return math.hypot(self.before, self.after)
 
 
 def difference(
@@ -64,16 +77,18 @@ def difference(
         return _nothing(before, after)
     corners = list(_corners(before, after))
     spread = _spread(*repeats)
-    safe = (
-        after.whole.low - before.whole.high,
-        after.whole.high - before.whole.low,
+    one, other = before.whole, after.whole
+    reached = [*corners, (one.value, other.value)]
+    low = max(
+        other.low - one.high - spread.change(one.high, other.low),
+        min(a - b - spread.change(b, a) for b, a in reached),
     )
-    value = after.whole.value - before.whole.value
-    low = max(safe[0], min(a - b for b, a in corners))
-    high = min(safe[1], max(a - b for b, a in corners))
-    change = _estimate(
-        before, after, value, (min(low, value) - spread.change, max(high, value) + spread.change)
+    high = min(
+        other.high - one.low + spread.change(one.low, other.high),
+        max(a - b + spread.change(b, a) for b, a in reached),
     )
+    value = other.value - one.value
+    change = _estimate(before, after, value, (min(low, value), max(high, value)))
     return Difference(change, _ratio(before, after, corners, spread), *_named(before, after))
 
 
@@ -130,6 +145,7 @@ def _spread(before: Sequence[float], after: Sequence[float]) -> _Spread:
     if min(len(before), len(after)) < 2:
         return _Spread()
     errors = [stdev(side) ** 2 / len(side) for side in (before, after)]
+    means = [fmean(before), fmean(after)]
     if not any(errors):
         return _Spread()
     from scipy.stats import t
@@ -138,13 +154,9 @@ def _spread(before: Sequence[float], after: Sequence[float]) -> _Spread:
         error**2 / (len(side) - 1) for error, side in zip(errors, (before, after), strict=True)
     )
     reach = float(t.ppf((1 + _SURE) / 2, freedom))
-    means = [fmean(before), fmean(after)]
-    relative = (
-        math.hypot(*(math.sqrt(e) / abs(m) for e, m in zip(errors, means, strict=True)))
-        if all(means)
-        else 0.0
+    return _Spread(
+        *(reach * math.sqrt(e) / abs(m) if m else 0.0 for e, m in zip(errors, means, strict=True))
     )
-    return _Spread(reach * math.sqrt(sum(errors)), reach * relative)
 
 
 def _named(before: Terms, after: Terms) -> tuple[tuple[str, ...], tuple[str, ...]]:

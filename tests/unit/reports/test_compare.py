@@ -179,6 +179,25 @@ def test_repeats_widen_by_what_they_say() -> None:
     assert (change.high - change.low) / 2 == pytest.approx(1.0541 * 2.9608, rel=2e-3)
 
 
+def test_a_shared_grid_does_not_make_runs_differ_more_than_they_do() -> None:
+    # an unknown grid is uncertain by a factor of thirty and the same for both sides
+    sides = []
+    for cpu_s in (30.0, 10.0):
+        figures = _window(cpu_s, cpu_s)
+        sides.append(
+            terms_of(
+                {**figures, "emissions": operational_emissions(figures["energy"], GRID)},
+                "emissions",
+            )
+        )
+    runs = [[side.whole.value * share for share in (0.98, 1.0, 1.02)] for side in sides]
+    found = difference(*sides, repeats=(runs[0], runs[1]))
+    assert found.ratio is not None
+    assert found.ratio.high < 1.0
+    assert found.change.high < 0.0
+    assert found.change.low <= found.change.value <= found.change.high
+
+
 def test_there_is_no_ratio_to_what_may_be_zero() -> None:
     assert difference(Terms.apart(_counter(0, 1, 2)), Terms.apart(_counter(3, 4, 5))).ratio is None
 
