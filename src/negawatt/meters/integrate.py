@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 from negawatt.core.clock import Clock, SystemClock
-from negawatt.core.errors import UsageError
+from negawatt.core.errors import MeterUnavailable, UsageError
 from negawatt.core.quantities import Joules, Watts
 
 MAX_GAP_S = 1.0  # longer silences between two samples are gaps
@@ -142,6 +142,13 @@ class PowerGauge(Protocol):
         """Power now; raise `MeterUnavailable`, never return a guess."""
 
 
+def _negative(name: str, power_w: float) -> MeterUnavailable:
+    return MeterUnavailable(
+        f"{name} says {power_w:g} W, and nothing draws less than nothing",
+        fix="read it by hand; if it stays so, leave this meter out",
+    )
+
+
 class Integrated:
     """A power gauge made into an energy counter by sampling it while a window is open.
 
@@ -185,9 +192,15 @@ class Integrated:
         return Joules(self.sample()[0])
 
     def sample(self) -> tuple[float, float, float, float]:
-        """Sample now; the same as `integral`, as plain numbers."""
+        """Sample now; the same as `integral`, as plain numbers.
+
+        Raises:
+            MeterUnavailable: the gauge does not answer, or tells less than nothing.
+        """
         with self._lock:
             now, power = self._clock.monotonic(), self._gauge.power().value
+            if power < 0:
+                raise _negative(self.name, power)
             if self._last is not None:
                 before, before_w = self._last
                 value, low, high, gap_s = step(

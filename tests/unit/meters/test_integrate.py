@@ -84,3 +84,13 @@ def test_a_slow_gauge_is_asked_less_often_and_allowed_more_silence(clock: Any) -
 
 def test_a_counter_that_moves_in_steps_may_be_off_by_one() -> None:
     assert Integral(2.0, 2.0, 2.0).blurred(3.6) == Integral(2.0, 0.0, 5.6)
+
+
+def test_negative_power_is_refused_and_never_taken_off(clock: Any) -> None:
+    meter = Integrated(Gauge(100.0, -100.0, 100.0), clock=clock)
+    meter.energy()
+    clock.advance(wall=0.5)
+    with pytest.raises(MeterUnavailable, match="says -100 W"):
+        meter.energy()
+    clock.advance(wall=0.5)
+    assert meter.energy().value == pytest.approx(100.0)
