@@ -7,7 +7,7 @@ import pytest
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Kind
 from negawatt.ledger.footprint import Accounting, Signal, of_zone, zones
-from negawatt.ledger.footprint.intensity import stated, world
+from negawatt.ledger.footprint.intensity import countries, stated, world
 
 
 def test_every_zone_can_be_cited_and_holds_together() -> None:
@@ -68,3 +68,31 @@ def test_no_place_is_the_world_and_says_so() -> None:
 
 def test_a_stated_intensity_does_not_pretend_to_know_its_accounting() -> None:
     assert stated(100).basis.accounting is Accounting.UNSTATED
+
+
+def test_every_country_can_be_cited_and_is_in_no_other_table() -> None:
+    assert {"CN", "RU", "SA", "MX", "VN", "EG", "TH", "MY", "AE", "AR"} <= countries().keys()
+    in_zones = {code.partition("-")[0] for code in zones()}
+    for country in countries().values():
+        assert country.code not in in_zones, country
+        assert 2021 <= country.year <= 2025
+        assert 10 < country.mean < 1500
+        assert "Ember" in country.source
+        assert country.licence == "CC BY 4.0"
+
+
+def test_a_country_without_hours_spreads_as_other_grids_do() -> None:
+    hours, years = of_zone("cn"), of_zone("CN", whole_year=True)
+
+    assert hours.place == "CN (China)"
+    assert hours.estimate.value == years.estimate.value == 582.3
+    assert hours.estimate.low < years.estimate.low < hours.estimate.value
+    assert hours.estimate.value < years.estimate.high < hours.estimate.high
+    assert hours.estimate.kind is Kind.ASSUMED
+    assert "2023" in hours.estimate.source
+    assert "as the hours of other grids spread" in hours.estimate.source
+    inside = [
+        zone.hour_low >= zone.mean * hours.estimate.low / hours.estimate.value
+        for zone in zones().values()
+    ]
+    assert sum(inside) / len(inside) == pytest.approx(0.9, abs=0.02)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -78,10 +78,6 @@ def zones() -> Mapping[str, Zone]:
     >>> zones()["DE"].name, zones()["DE"].year
     ('Germany', 2022)
     """
-    import csv
-
-    text = (files("negawatt") / "data" / "factors" / "zones.csv").read_text(encoding="utf-8")
-    rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     numbers = ("mean", "year_low", "year_high", "hour_low", "hour_high")
     made = {
         row["code"]: Zone(
@@ -92,9 +88,50 @@ def zones() -> Mapping[str, Zone]:
             licence=row["licence"],
             **{name: float(row[name]) for name in numbers},
         )
-        for row in rows
+        for row in _rows("zones")
     }
     return MappingProxyType(made)
+
+
+@dataclass(frozen=True, slots=True)
+class Country:
+    """One row of the table of countries: a year's mean, and nothing of its hours. [gCO2e/kWh]"""
+
+    code: str
+    name: str
+    mean: float
+    year: int
+    source: str
+    licence: str
+
+
+@cache
+def countries() -> Mapping[str, Country]:
+    """Every country whose yearly mean is all that is built in, by its code.
+
+    >>> countries()["CN"].name, countries()["CN"].year
+    ('China', 2023)
+    """
+    made = {
+        row["code"]: Country(
+            row["code"],
+            row["name"],
+            float(row["mean"]),
+            int(row["year"]),
+            row["source"],
+            row["licence"],
+        )
+        for row in _rows("countries")
+    }
+    return MappingProxyType(made)
+
+
+def _rows(table_name: str) -> Iterator[dict[str, str]]:
+    import csv
+
+    place = files("negawatt") / "data" / "factors" / f"{table_name}.csv"
+    text = place.read_text(encoding="utf-8")
+    return csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
@@ -102,7 +139,9 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
 
     The interval says where the hours of the year lay, because a run of unknown
     hour may have met any of them; for a whole year it is the range of yearly
-    means. A country that is cut into zones is the band over those at hand.
+    means. A country that is cut into zones is the band over those at hand. A country of
+    which the yearly mean alone is known is taken to vary as the zones do: the interval
+    reaches to the ends that nine zones in ten keep within.
 
     Args:
         code: Such as "DE", "US-CAL-CISO" or "US"; case does not matter.
@@ -121,7 +160,7 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
     inside = [known[wanted]] if wanted in known else []
     inside = inside or [zone for zone in known.values() if zone.code.startswith(f"{wanted}-")]
     if not inside:
-        raise _unknown(code)
+        return _of_country(code, whole_year=whole_year)
     means = [zone.mean for zone in inside]
     lows = [zone.year_low if whole_year else zone.hour_low for zone in inside]
     highs = [zone.year_high if whole_year else zone.hour_high for zone in inside]
@@ -141,6 +180,39 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
         boundary=place,
     )
     return Intensity(estimate, Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE), place)
+
+
+def _of_country(code: str, *, whole_year: bool) -> Intensity:
+    found = countries().get(code.strip().upper())
+    if found is None:
+        raise _unknown(code)
+    low, high = _usual_ends(whole_year=whole_year)
+    place = f"{found.code} ({found.name})"
+    spread = "yearly means" if whole_year else "hours"
+    estimate = Estimate(
+        value=found.mean,
+        low=found.mean * low,
+        high=found.mean * high,
+        unit=GRAMS_PER_KWH,
+        kind=Kind.ASSUMED,
+        source=f"{found.source}, mean of {found.year}, production without imports; interval: as"
+        f" the {spread} of other grids spread",
+        boundary=place,
+    )
+    return Intensity(estimate, Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE), place)
+
+
+@cache
+def _usual_ends(*, whole_year: bool) -> tuple[float, float]:
+    """The ends that nine zones in ten keep within, as shares of their mean. [1]"""
+    ends = [
+        (zone.year_low, zone.year_high) if whole_year else (zone.hour_low, zone.hour_high)
+        for zone in zones().values()
+    ]
+    means = [zone.mean for zone in zones().values()]
+    lows = sorted(low / mean for (low, _), mean in zip(ends, means, strict=True))
+    highs = sorted(high / mean for (_, high), mean in zip(ends, means, strict=True))
+    return lows[len(lows) // 10], highs[-1 - len(highs) // 10]
 
 
 def world() -> Intensity:
@@ -183,9 +255,10 @@ def stated(grams_per_kwh: float, basis: Basis | None = None) -> Intensity:
 def _unknown(code: str) -> UsageError:
     from difflib import get_close_matches
 
-    known = zones()
+    known = {code: zone.name for code, zone in zones().items()}
+    known |= {code: country.name for code, country in countries().items()}
     close = get_close_matches(code.upper(), known, n=1)
-    hint = f"did you mean {close[0]} ({known[close[0]].name})? " if close else ""
+    hint = f"did you mean {close[0]} ({known[close[0]]})? " if close else ""
     return UsageError(
         f"there is no built-in factor for the zone {code!r}",
         fix=f"{hint}give --intensity G_PER_KWH, leave the place out for the world's band,"
