@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from negawatt.core.estimate import Estimate
     from negawatt.meters.checkup import Checkup
+    from negawatt.meters.inventory import Missing
 
-_BAR = 32  # cells of the band's ruler
+_BAR = 26  # cells of the band's ruler
 _LABEL = 19  # cells of the left column
 _GB = 1e9
 
@@ -77,10 +78,31 @@ class _Screen:
         self._software()
         self._verdict()
 
-    def _say(self, label: str, text: str, style: str = "") -> None:
-        """One row; whatever comes from outside is printed as it is, never as markup."""
-        self._console.print(f"  {label:<{_LABEL - 1}} ", end="", style="bold", markup=False)
+    def _say(self, label: str, text: str, style: str = "", *, paste: bool = False) -> None:
+        """One row, or a few; whatever comes from outside is printed as it is, never as markup.
+
+        What is there to be pasted is not broken into rows.
+        """
+        head = f"  {label:<{_LABEL - 1}} "
+        self._console.print(head, end="", style="bold", markup=False)
+        if not paste:
+            text = "\n".join(self._wrapped(text, len(head))) or text
         self._console.print(text, style=style, markup=False)
+
+    def _wrapped(self, text: str, begins: int) -> list[str]:
+        """Rows of a text whose first one begins in some column, the others below the labels."""
+        from textwrap import wrap
+
+        indent = " " * (_LABEL + 2)
+        rows = wrap(
+            text,
+            max(self._console.width, 2 * _LABEL),
+            initial_indent=" " * begins,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return [row[begins:] if number == 0 else row for number, row in enumerate(rows)]
 
     def _title(self, text: str) -> None:
         self._console.print(f"\n{text}", style="bold green")
@@ -104,15 +126,16 @@ class _Screen:
         for missing in self._found.missing:
             self._say(f"{no} {missing.adapter}", missing.reason, "yellow")
             for number, line in enumerate(missing.fix.splitlines()):
-                self._say("", f"{'fix: ' if number == 0 else '     '}{line.strip()}", "cyan")
+                begun = "fix: " if number == 0 else "     "
+                self._say("", f"{begun}{line.strip()}", "cyan", paste=True)
 
     def _band(self) -> None:
         found = self._found
         if found.measures_cpu:
             return
         self._title("What is modelled instead: CPU package and memory, your share")
-        self._say("at rest", self._ruler(found.rest))
-        self._say("all busy", self._ruler(found.full))
+        self._say("at rest", self._ruler(found.rest), paste=True)
+        self._say("all busy", self._ruler(found.full), paste=True)
         each = found.per_cpu_second
         self._say("a CPU-second", f"adds {each.value:.2g} J ({each.low:.2g} to {each.high:.2g})")
         entry = f"facts about {found.cpu_entry}"
@@ -143,11 +166,13 @@ class _Screen:
         found, machine = self._found, self._found.machine
         self._title("This machine")
         self._say("threads", f"{machine.threads_usable:g} usable of {machine.threads_present}")
+        able = [one for one in found.abilities if one.present]
+        told = (f"{one.name} ({', '.join(one.present)})" for one in able)
+        if able:
+            self._say(f"{self._glyphs.yes} fast at", ", ".join(told))
         for ability in found.abilities:
-            if ability.present:
-                self._say(ability.name, f"{self._glyphs.yes} {', '.join(ability.present)}")
-            else:
-                self._say(ability.name, f"{self._glyphs.no} none, done the slow way", "yellow")
+            if not ability.present:
+                self._say(f"{self._glyphs.no} {ability.name}", "none, done the slow way", "yellow")
         usable, present = machine.memory_usable / _GB, machine.memory_present / _GB
         self._say("memory", f"{usable:.1f} GB usable of {present:.1f} GB")
         disk = found.disk
@@ -156,6 +181,8 @@ class _Screen:
             f"{disk.free_bytes / _GB:.0f} GB free of {disk.total_bytes / _GB:.0f} GB, {disk.folder}",
         )
         limits = machine.limits
+        if limits.cpus is None and limits.memory_bytes is None:
+            return
         cpus = "no CPU limit" if limits.cpus is None else f"{limits.cpus:g} CPUs"
         memory = (
             "no memory limit"
@@ -170,11 +197,21 @@ class _Screen:
             "versions",
             ", ".join(f"{name} {version}" for name, version in self._found.versions.items()),
         )
-        for extra in self._found.extras:
-            self._say(
-                f"{self._glyphs.no} {extra.name}", f"lacks {', '.join(extra.lacks)}", "yellow"
-            )
-            self._say("", f"fix: {extra.install}", "cyan")
+        extras = self._found.extras
+        single = [  # one that is made of others lacks nothing more than they do
+            one
+            for one in extras
+            if not set(one.lacks)
+            <= {n for other in extras if other is not one for n in other.lacks}
+            or not any(set(other.lacks) < set(one.lacks) for other in extras)
+        ]
+        if len(single) == 1:
+            self._say(f"{self._glyphs.no} {single[0].name}", f"lacks {', '.join(single[0].lacks)}")
+            self._say("", f"fix: {single[0].install}", "cyan", paste=True)
+        elif single:
+            names = [one.name for one in single]
+            self._say(f"{self._glyphs.no} extras", f"not installed: {', '.join(names)}", "yellow")
+            self._say("", f"fix: those you want, as in pip install 'negawatt[{names[0]}]'", "cyan")
 
     def _verdict(self) -> None:
         self._title("In short")
@@ -183,12 +220,22 @@ class _Screen:
             return
         each = self._found.per_cpu_second
         self._console.print(
-            f"  Joules are modelled here: the ends of the range lie a factor of "
+            f"  Joules are modelled: the ends of the range lie a factor of "
             f"{each.high / each.low:.0f} apart.\n"
-            "  CPU-seconds are measured: which of two variants takes fewer, and by what ratio, is "
-            "certain.",
+            "  CPU-seconds are measured: which of two variants takes fewer is certain.",
             markup=False,
         )
+        better = [one for one in self._found.missing if _tells_cpu(one)]
+        if better:
+            fix = better[0].fix.splitlines()[0].strip()
+            self._console.print(f"  To do better: {fix}", style="cyan", markup=False)
+
+
+def _tells_cpu(missing: Missing) -> bool:
+    """True when what is missing would count the processor's energy, and not a plug's or a GPU's."""
+    return bool(
+        {"rapl", "perf_event", "hwmon", "apple", "battery"} & {*missing.adapter.split(", ")}
+    )
 
 
 def _range(watts: Estimate) -> str:

@@ -80,6 +80,27 @@ def test_a_terminal_without_drawing_signs_gets_plain_ones(bare: Checkup) -> None
     assert "x rapl" in text
 
 
+def test_it_is_one_screen(bare: Checkup) -> None:
+    names = ("amdsmi", "jupyter", "keras", "lightning", "mlflow", "nvml", "prometheus", "wandb")
+    extras = [Extra(name, (name,), f"pip install 'negawatt[{name}]'") for name in names]
+    all_of_them = Extra("trackers", names[1:5], "pip install 'negawatt[trackers]'")
+    missing = (
+        Missing(
+            "modbus, mqtt, shelly, tasmota",
+            "no meter is named, and none is contacted " * 2,
+            "name one",
+        ),
+        Missing("rapl", "this is a virtual machine, and its hypervisor hides its counters", "move"),
+        Missing("nvml", "the library of NVIDIA's boards is not installed", "install it"),
+    )
+    text = screen(replace(bare, extras=(*extras, all_of_them), missing=missing))
+    assert len(text.splitlines()) <= 40
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "jupyter, keras" in text
+    assert "trackers" not in text
+    assert "To do better: move" in text
+
+
 def test_the_command_prints_the_screen() -> None:
     result = CliRunner().invoke(command, [])
     assert result.exit_code == 0
