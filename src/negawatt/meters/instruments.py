@@ -16,7 +16,7 @@ from negawatt.core.protocols import PowerMeter
 from negawatt.meters import inventory
 from negawatt.meters.band import Band
 from negawatt.meters.integrate import Integral, Integrated
-from negawatt.meters.pulse import LINGER_S, Pulse
+from negawatt.meters.pulse import Pulse
 
 if sys.platform != "win32":
     import resource
@@ -80,7 +80,6 @@ class Instruments:
         children: CPU time of ended children. [s]
         asleep: Time that the machine was suspended. [s]
         band: Model for a CPU without a counter; this machine's when None.
-        linger_s: How long threads that read meters outlive the last window; see `Pulse`. [s]
     """
 
     meters: tuple[PowerMeter, ...] = ()
@@ -88,11 +87,10 @@ class Instruments:
     children: Callable[[], float] = children_cpu
     asleep: Callable[[], float] = asleep
     band: Band | None = None
-    linger_s: float = 0.0
-    pulse: Pulse = field(init=False, repr=False, compare=False)  # shared by all windows with them
+    pulse: Pulse = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pulse", Pulse(self.meters, linger_s=self.linger_s))
+        object.__setattr__(self, "pulse", Pulse(self.meters))
 
     def snapshot(self) -> Snapshot:
         """Read everything once."""
@@ -108,4 +106,4 @@ class Instruments:
 @cache
 def local() -> Instruments:
     """The instruments of this machine, found once."""
-    return Instruments(meters=inventory.here().meters, linger_s=LINGER_S)
+    return Instruments(meters=inventory.here().meters)

@@ -6,12 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import cache
+from weakref import WeakValueDictionary
 
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.protocols import PowerMeter
 
-#: How long the threads of a machine's own meters outlive the last window. Windows that follow one
-#: another sooner share them: a thread costs more to start than all the rest of a window. [s]
+#: How long a thread that reads a meter outlives the last window, at most. Windows that follow one
+#: another sooner share it: a thread costs more to start than all the rest of a window. [s]
 LINGER_S = 0.5
 
 
@@ -24,18 +26,17 @@ def period_of(meter: PowerMeter) -> float | None:
 class Pulse:
     """Reads each meter as often as it asks, from a thread, while a window is open.
 
-    Windows that share it are counted: the first one starts the threads, the last one lets them go.
+    Windows are counted, those with other pulses too: one thread reads a meter for all of them. It
+    is started for the first, and ends when it finds that the last has been closed.
 
     Args:
         meters: What to read; those that do not ask for it are left out.
-        linger_s: How long threads wait for another window before they end; with 0 they have ended
-            when `stop` returns. [s]
     """
 
-    def __init__(self, meters: Iterable[PowerMeter], *, linger_s: float = 0.0) -> None:
+    def __init__(self, meters: Iterable[PowerMeter]) -> None:
         periods = [(meter, period_of(meter)) for meter in meters]
         self._beats = tuple(
-            _Beat(meter, period, linger_s) for meter, period in periods if period is not None
+            _shared(meter, period) for meter, period in periods if period is not None
         )
 
     def start(self) -> None:
@@ -52,19 +53,18 @@ class Pulse:
 class _Beat:
     """One meter and the thread that reads it."""
 
-    def __init__(self, meter: PowerMeter, period_s: float, linger_s: float) -> None:
+    def __init__(self, meter: PowerMeter, period_s: float) -> None:
+        self._meter = meter
         # an integrated gauge need not work out a figure for nobody
         self._sample: Callable[[], object] = getattr(meter, "sample", meter.energy)
-        self._period_s, self._linger_s = period_s, linger_s
+        self._period_s = period_s
         self._begin_anew()
 
     def _begin_anew(self) -> None:
         """As in a new process: a fork takes no thread along, and may leave a lock locked."""
         self._lock = threading.Lock()  # held while the meter is read
         self._windows = 0
-        self._idle_since = 0.0
         self._thread: threading.Thread | None = None
-        self._ended = threading.Lock()  # released to end the thread; an Event costs more to wait on
         self._pid = os.getpid()
 
     def start(self) -> None:
@@ -73,47 +73,46 @@ class _Beat:
         with self._lock:
             self._windows += 1
             if self._thread is None or not self._thread.is_alive():
-                self._ended = threading.Lock()
-                self._ended.acquire()
                 self._thread = threading.Thread(
-                    target=self._run, args=(self._ended,), name="negawatt-meter", daemon=True
+                    target=self._run, name="negawatt-meter", daemon=True
                 )
                 self._thread.start()
 
     def stop(self) -> None:
         with self._lock:
             self._windows -= 1
-            if self._windows:
-                return
-            self._idle_since = time.monotonic()
-            thread = self._thread
-            if self._linger_s or thread is None:
-                return
-            self._thread = None
-            self._ended.release()
-        thread.join()
 
-    def _run(self, ended: threading.Lock) -> None:
-        me, period_s = threading.current_thread(), self._period_s
-        due, left = time.monotonic() + period_s, period_s
-        # it looks up at least once in the time it lingers, to see whether windows are still open,
-        # and once in a period, so that a window that opens meanwhile is not read too late
-        while not ended.acquire(timeout=min(left, self._linger_s) if self._linger_s else left):
+    def _run(self) -> None:
+        period_s = self._period_s
+        rest_s = min(period_s, LINGER_S)
+        due = time.monotonic() + period_s
+        while True:
+            # plain sleep: to wait on a lock or an event, so as to end sooner, adds a fifth to the
+            # CPU time of a whole sample
+            time.sleep(rest_s)
             with self._lock:
-                if self._thread is not me:
-                    return
-                now, left = time.monotonic(), period_s
                 if not self._windows:
-                    if now - self._idle_since >= self._linger_s:
-                        self._thread = None
-                        return
-                elif now < due:
-                    left = due - now
-                else:
-                    due = now + period_s
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                if now >= due:
+                    due, rest_s = now + period_s, min(period_s, LINGER_S)
                     try:
                         self._sample()
                     except MeterUnavailable:
                         # a sample that fails leaves a gap, which the meter flags; a counter that
                         # fails says so again when the window closes
                         continue
+                else:
+                    rest_s = min(due - now, LINGER_S)
+
+
+@cache
+def _beating() -> WeakValueDictionary[tuple[int, float], _Beat]:
+    """The heartbeats that a window or a thread holds, by the identity of the meter."""
+    return WeakValueDictionary()
+
+
+def _shared(meter: PowerMeter, period_s: float) -> _Beat:
+    key = (id(meter), period_s)  # nobody else's while a beat holds the meter
+    return _beating().get(key) or _beating().setdefault(key, _Beat(meter, period_s))

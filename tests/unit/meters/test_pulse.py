@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
 
 from negawatt.core.errors import MeterUnavailable
 from negawatt.core.quantities import Joules
-from negawatt.meters import Instruments, Window
+from negawatt.meters import Instruments, Window, measure
 from negawatt.meters.pulse import Pulse
 
 PATIENCE_S = 10.0  # for what must happen; what must not happen is given a moment
@@ -38,6 +40,12 @@ def beating() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "negawatt-meter"]
 
 
+def all_have_ended() -> bool:
+    for thread in beating():
+        thread.join(PATIENCE_S)
+    return not beating()
+
+
 def test_a_meter_that_asks_for_nothing_gets_no_thread() -> None:
     pulse = Pulse([Counter(None)])
     pulse.start()
@@ -45,10 +53,9 @@ def test_a_meter_that_asks_for_nothing_gets_no_thread() -> None:
     pulse.stop()
 
 
-def test_windows_share_a_heartbeat_that_ends_with_the_last_of_them() -> None:
+def test_windows_share_a_heartbeat_that_ends_after_the_last_of_them() -> None:
     meter = Counter()
-    tools = Instruments(meters=(meter,))
-    first, second = Window("first", instruments=tools), Window("second", instruments=tools)
+    first, second = (Window(name, instruments=Instruments(meters=(meter,))) for name in "ab")
     first.start()
     second.start()
     (thread,) = beating()
@@ -56,6 +63,7 @@ def test_windows_share_a_heartbeat_that_ends_with_the_last_of_them() -> None:
     assert meter.is_read_again()  # the second is still open, though it was opened inside
     assert thread.is_alive()
     second.stop()
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert not meter.is_read_again(within_s=0.01)
 
@@ -68,39 +76,50 @@ def test_a_window_inside_another_has_its_own_meters_read() -> None:
     ):
         assert outer.is_read_again()
         assert inner.is_read_again()
-    assert beating() == []
+    assert all_have_ended()
 
 
-def test_windows_one_after_another_share_a_thread_that_lingers_and_reads_nothing_between() -> None:
+def test_windows_one_after_another_share_a_thread_that_reads_nothing_between() -> None:
+    meter = Counter(0.2)
+    threads = set()
+    for _ in range(20):
+        with measure("short", meters=(meter,)):
+            threads.update(beating())
+        meter.read.clear()
+    assert len(threads) < 20  # one, unless this machine stalls for a period
+    assert not meter.read.is_set()
+    assert all_have_ended()
+
+
+def test_a_window_after_the_thread_has_ended_starts_another() -> None:
     meter = Counter()
-    pulse = Pulse([meter], linger_s=60.0)
-    pulse.start()
-    (thread,) = beating()
-    pulse.stop()
-    assert thread.is_alive()
-    assert not meter.is_read_again(within_s=0.01)
-    pulse.start()
-    assert beating() == [thread]
-    assert meter.is_read_again()
-    (beat,) = pulse._beats
-    beat._linger_s = 0.0  # the last window of all
-    pulse.stop()
-    assert not thread.is_alive()
+    pulse = Pulse([meter])
+    for _ in range(2):
+        pulse.start()
+        assert meter.is_read_again()
+        pulse.stop()
+        assert all_have_ended()
 
 
-def test_a_thread_that_lingers_ends_and_the_next_window_starts_another() -> None:
-    meter = Counter()
-    pulse = Pulse([meter], linger_s=0.01)
+def test_a_thread_is_slow_to_read_but_not_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("negawatt.meters.pulse.LINGER_S", 0.01)
+    pulse = Pulse([Counter(3600.0)])
     pulse.start()
     (thread,) = beating()
     pulse.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
-    pulse.start()
-    assert meter.is_read_again()
-    pulse.stop()
-    for left in beating():
-        left.join(PATIENCE_S)
+
+
+def test_nothing_is_kept_of_a_meter_that_nobody_reads() -> None:
+    meter = Counter()
+    with measure("work", meters=(meter,)):
+        assert meter.is_read_again()
+    assert all_have_ended()
+    kept = weakref.ref(meter)
+    del meter
+    gc.collect()
+    assert kept() is None
 
 
 def test_a_forked_child_begins_anew_even_if_a_read_was_under_way(
@@ -114,7 +133,7 @@ def test_a_forked_child_begins_anew_even_if_a_read_was_under_way(
     pulse.start()
     assert meter.is_read_again()
     pulse.stop()
-    assert beating() == []
+    assert all_have_ended()
 
 
 def test_a_sample_that_fails_is_followed_by_another() -> None:
@@ -139,7 +158,7 @@ def test_a_defect_of_a_meter_does_not_leave_later_windows_unread() -> None:
         raise ZeroDivisionError
 
     meter.fail = break_down
-    pulse = Pulse([meter], linger_s=60.0)
+    pulse = Pulse([meter])
     pulse.start()
     (thread,) = beating()
     thread.join(PATIENCE_S)
@@ -147,8 +166,6 @@ def test_a_defect_of_a_meter_does_not_leave_later_windows_unread() -> None:
     meter.fail = lambda: None
     pulse.start()
     assert meter.is_read_again()
-    (beat,) = pulse._beats
-    beat._linger_s = 0.0
     pulse.stop()
     pulse.stop()
-    assert beating() == []
+    assert all_have_ended()

@@ -229,13 +229,13 @@ def test_a_gauge_is_sampled_while_the_window_is_open() -> None:
 
     meter = Integrated(Gauge())
     meter.poll_every_s = 0.001
-    tools = Instruments(meters=(meter,))
-    with Window("work", instruments=tools) as window, Window("inside", instruments=tools):
+    with measure("work", meters=(meter,)) as window, measure("inside", meters=(meter,)):
         assert sampled.wait(10.0)
         beating = [t for t in threading.enumerate() if t.name == "negawatt-meter"]
     assert len(beating) == 1  # the window inside needs no heartbeat of its own
     assert window.energies["gpu:0"].value > 0
     assert "integrated" in window.energies["gpu:0"].source
+    beating[0].join(10.0)
     assert not beating[0].is_alive()
 
 

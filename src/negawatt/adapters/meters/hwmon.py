@@ -7,6 +7,7 @@ milliamperes. Only sensors whose driver and label are known here are taken for m
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class _Sensor:
         product = 1e-6  # µJ, µW, or mV times mA
         for path in self.files:
             try:
-                product *= number(read(path), path)
+                product *= float(read(path))
             except OSError as error:
                 if error.errno == errno.EACCES:  # EPERM is a device that sleeps
                     raise _permission(path) from error
@@ -67,7 +68,12 @@ class _Sensor:
                     f"{path} cannot be read ({error.strerror or error})",
                     fix="see what `sensors` says; a driver that was unloaded must be loaded again",
                 ) from error
-        return product
+            except ValueError as error:
+                raise MeterUnavailable(
+                    f"{path} says what is no number ({error})",
+                    fix="see what `sensors` says; if it stays so, leave this meter out",
+                ) from error
+        return product if math.isfinite(product) else number(product, self.name)
 
 
 class HwmonCounter:
