@@ -63,6 +63,11 @@ $(VENV)/.docs: $(VENV)/.negawatt
 	@$(PIP) -c constraints.txt -e '.[optimize,docs]'
 	@touch $@
 
+.venv-peers/.ready: bench/meters/peers.txt bench/meters/install.py | $(BIN)/python
+	@echo "Installing the other meters into .venv-peers, an environment of their own"
+	@$(BIN)/python bench/meters/install.py .venv-peers $(PIP_FLAGS)
+	@touch $@
+
 # --------------------------------------------------------------------- to use
 
 .PHONY: run
@@ -97,6 +102,10 @@ fix: $(VENV)/.dev ## format, and repair what the linter can
 .PHONY: bench
 bench: $(VENV)/.smollm2 ## write the published figures anew, with machine and spread
 	@for script in bench/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+.PHONY: bench-meters
+bench-meters: $(VENV)/.negawatt .venv-peers/.ready ## set what measuring costs beside other meters
+	@$(BIN)/python bench/meters/run.py .venv-peers/bin/python
 
 .PHONY: docs
 docs: $(VENV)/.docs ## build the documentation into site/
