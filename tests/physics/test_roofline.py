@@ -65,7 +65,7 @@ def joules(model: Any, step: Step, **point: float) -> float:
 @given(models, steps)
 def test_energy_is_at_least_what_standing_still_takes(model: Any, step: Step) -> None:
     work = work_of(model, step)
-    lasted = float(time_of(work, DEVICE).total)
+    lasted = float(time_of(work.load, DEVICE).total)
     found = joules_of(work, DEVICE)
     assert float(found.total) >= step.devices * DEVICE.static_w * lasted > 0
     parts = [found.static, *found.weights, *found.operations, *found.context, *found.looked]
@@ -94,8 +94,8 @@ def test_pruned_weights_cost_nothing(model: Any, step: Step, keep: float) -> Non
 def test_a_lower_voltage_takes_less_and_a_higher_clock_less_time(model: Any, step: Step) -> None:
     work = work_of(model, step)
     assert joules(model, step, voltage=0.8) < joules(model, step)
-    fast = time_of(work, DEVICE, Point(frequency=2.0)).total
-    assert float(fast) < float(time_of(work, DEVICE).total)
+    fast = time_of(work.load, DEVICE, Point(frequency=2.0)).total
+    assert float(fast) < float(time_of(work.load, DEVICE).total)
     known = joules_of(work, DEVICE, Point(voltage=0.5), time=1.0)
     usual = joules_of(work, DEVICE, time=1.0)
     moving = float(usual.total) - float(usual.static)
@@ -104,7 +104,7 @@ def test_a_lower_voltage_takes_less_and_a_higher_clock_less_time(model: Any, ste
 
 @given(models, steps)
 def test_the_corner_lies_between_the_longer_and_the_sum(model: Any, step: Step) -> None:
-    times = time_of(work_of(model, step), DEVICE)
+    times = time_of(work_of(model, step).load, DEVICE)
     longer = max(float(times.memory), float(times.compute))
     both = float(times.memory) + float(times.compute)
     assert longer * (1 - 1e-12) <= float(times.together) <= both * (1 + 1e-12)
@@ -115,8 +115,8 @@ def test_operations_are_counted_as_the_issue_of_a_dense_decoder_says() -> None:
     work = work_of(model, Step(batch=5, context=40))
     multiplied = sum(one.used for one in model.matrices)
     looked = 4 * 3 * 64 * 41 * 5  # 4 · layers · heads · head size · context, of each sequence
-    assert float(work.all_operations) == pytest.approx(2 * multiplied * 5 + looked)
-    assert float(work.all_context_bytes) == pytest.approx(5 * 2 * 3 * 4 * 8 * 41 * 2)
+    assert float(work.load.operations) == pytest.approx(2 * multiplied * 5 + looked)
+    assert float(work.load.context_bytes) == pytest.approx(5 * 2 * 3 * 4 * 8 * 41 * 2)
 
 
 def test_a_window_bounds_what_is_looked_at() -> None:

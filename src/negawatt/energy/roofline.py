@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from negawatt.core.errors import UsageError
-from negawatt.energy.workload import Real, Work
+from negawatt.energy.workload import Load, Real, Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Joules:
         return self.static + matrices + self.context.sum() + self.looked.sum() + self.links
 
 
-def time_of(work: Work, device: Constants, point: Point = USUAL) -> Times:
+def time_of(load: Load, device: Constants, point: Point = USUAL) -> Times:
     """How long a step takes, term by term.
 
     >>> from negawatt.energy.configs import anatomy_of
@@ -177,25 +177,22 @@ def time_of(work: Work, device: Constants, point: Point = USUAL) -> Times:
     ...     operation_j=1e-12,
     ...     link_j=1e-10,
     ... )
-    >>> times = time_of(work_of(model, Step(batch=1, context=9)), plain)
+    >>> times = time_of(work_of(model, Step(batch=1, context=9)).load, plain)
     >>> bool(times.together >= times.memory >= times.compute)
     True
     """
-    step, anatomy = work.step, work.anatomy
-    many = 1.0 if step.devices > 1 else 0.0
-    moved = work.all_weight_bytes + work.all_context_bytes
-    memory = moved / (step.devices * device.bandwidth)
-    rate = step.devices * device.rate * point.speedup * point.frequency
-    compute = work.all_operations / rate
-    q = device.sharpness
+    many = load.devices > 1  # counts as 1 in a product
+    memory = (load.weight_bytes + load.context_bytes) / (load.devices * device.bandwidth)
+    rate = load.devices * device.rate * point.speedup * point.frequency
+    compute = load.operations / rate
     return Times(
         memory=memory,
         compute=compute,
-        together=_norm(memory, compute, q),
-        layers=anatomy.layers * device.layer_s,
-        sequences=step.batch * device.sequence_s,
-        links=many * anatomy.layers * device.link_s,
-        experts=anatomy.expert_layers * device.expert_s,
+        together=_norm(memory, compute, device.sharpness),
+        layers=load.layers * device.layer_s,
+        sequences=load.sequences * device.sequence_s,
+        links=many * (load.layers * device.link_s),
+        experts=load.expert_layers * device.expert_s,
     )
 
 
@@ -208,7 +205,7 @@ def joules_of(work: Work, device: Constants, point: Point = USUAL, time: Real = 
         point: Where it is run.
         time: Of the step, where it is known; predicted when None. [s]
     """
-    lasted = time_of(work, device, point).total if time is None else time
+    lasted = time_of(work.load, device, point).total if time is None else time
     dynamic = point.voltage**2
     operation = device.operation_j * point.cheapness * dynamic
     return Joules(

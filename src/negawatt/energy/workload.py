@@ -80,6 +80,31 @@ class Step:
         return self.batch * self.new
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """One step in a few sums, all that its time depends on; arrays stand for many steps at once.
+
+    Args:
+        operations: Of all matrices and looks at the context.
+        weight_bytes: Of all matrices. [B]
+        context_bytes: Of all layers. [B]
+        link_bytes: Between devices. [B]
+        layers: Of the model.
+        expert_layers: Of these, the ones with experts.
+        sequences: At once.
+        devices: That share the work.
+    """
+
+    operations: Real
+    weight_bytes: Real
+    context_bytes: Real
+    link_bytes: Real
+    layers: Real
+    expert_layers: Real
+    sequences: Real
+    devices: Real
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What one step asks of the devices together.
@@ -103,19 +128,18 @@ class Work:
     link_bytes: Real
 
     @property
-    def all_operations(self) -> Real:
-        """Of the whole step."""
-        return self.operations.sum() + self.looked.sum()
-
-    @property
-    def all_weight_bytes(self) -> Real:
-        """Of the whole step. [B]"""
-        return self.weight_bytes.sum()
-
-    @property
-    def all_context_bytes(self) -> Real:
-        """Of the whole step. [B]"""
-        return self.context_bytes.sum()
+    def load(self) -> Load:
+        """Its sums."""
+        return Load(
+            operations=self.operations.sum() + self.looked.sum(),
+            weight_bytes=self.weight_bytes.sum(),
+            context_bytes=self.context_bytes.sum(),
+            link_bytes=self.link_bytes,
+            layers=self.anatomy.layers,
+            expert_layers=self.anatomy.expert_layers,
+            sequences=self.step.batch,
+            devices=self.step.devices,
+        )
 
 
 def work_of(anatomy: Anatomy, step: Step, xp: Any = np) -> Work:
@@ -142,7 +166,7 @@ def work_of(anatomy: Anatomy, step: Step, xp: Any = np) -> Work:
     ...         "tie_word_embeddings": True,
     ...     }
     ... )
-    >>> float(work_of(model, Step(batch=2, context=9)).all_context_bytes)
+    >>> float(work_of(model, Step(batch=2, context=9)).load.context_bytes)
     12800.0
     """
     if anatomy.family == "encoder" and step.phase == "decode":
