@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from weakref import WeakValueDictionary
 
-from negawatt.core.errors import MeterUnavailable
 from negawatt.core.protocols import PowerMeter
 
 #: How long a thread that reads a meter outlives the last window, at most. Windows that follow one
@@ -99,7 +98,7 @@ class _Beat:
                     due, rest_s = now + period_s, min(period_s, LINGER_S)
                     try:
                         self._sample()
-                    except MeterUnavailable:
+                    except Exception:  # noqa: BLE001  # an adapter may come from anyone
                         # a sample that fails leaves a gap, which the meter flags; a counter that
                         # fails says so again when the window closes
                         continue

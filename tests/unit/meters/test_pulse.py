@@ -136,36 +136,17 @@ def test_a_forked_child_begins_anew_even_if_a_read_was_under_way(
     assert all_have_ended()
 
 
-def test_a_sample_that_fails_is_followed_by_another() -> None:
+@pytest.mark.parametrize("error", [MeterUnavailable("busy", fix="ask again"), ZeroDivisionError()])
+def test_a_sample_that_fails_is_followed_by_another(error: Exception) -> None:
     meter = Counter()
 
     def fail() -> None:
-        raise MeterUnavailable("busy", fix="ask again")
+        raise error
 
     meter.fail = fail
     pulse = Pulse([meter])
     pulse.start()
     assert meter.is_read_again()
     assert meter.is_read_again()
-    pulse.stop()
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_defect_of_a_meter_does_not_leave_later_windows_unread() -> None:
-    meter = Counter()
-
-    def break_down() -> None:
-        raise ZeroDivisionError
-
-    meter.fail = break_down
-    pulse = Pulse([meter])
-    pulse.start()
-    (thread,) = beating()
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
-    meter.fail = lambda: None
-    pulse.start()
-    assert meter.is_read_again()
-    pulse.stop()
     pulse.stop()
     assert all_have_ended()
