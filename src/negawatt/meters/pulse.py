@@ -98,7 +98,7 @@ class _Beat:
                     due, rest_s = now + period_s, min(period_s, LINGER_S)
                     try:
                         self._sample()
-                    except Exception:  # noqa: BLE001  # an adapter may come from anyone
+                    except Exception:  # noqa: BLE001, S112  # an adapter may come from anyone
                         # a sample that fails leaves a gap, which the meter flags; a counter that
                         # fails says so again when the window closes
                         continue
