@@ -1,0 +1,197 @@
+"""From measured windows to the constants of a device: joules by NNLS, times by the smooth law.
+
+Joules are linear in their five prices once the time of a step is known, so these are found first, by
+non-negative least squares on relative errors; a datasheet's prices stand in as further rows, each as
+wide as it is uncertain, and windows that do not fit weigh less (Huber). The law of time is fitted
+next, on logarithms, to times and, where joules are known, to the joules that its times lead to.
+
+What the windows do not tell keeps the datasheet's value, and its name is in `unidentified`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negawatt.core.errors import UsageError
+from negawatt.energy.roofline import Constants, time_of
+from negawatt.energy.workload import Load
+
+Floats = NDArray[np.float64]
+
+#: How far a datasheet's value may be off, in the logarithm; what nobody publishes is wide.
+_WIDTHS = {
+    "bandwidth": 0.2,
+    "rate": 0.5,
+    "layer_s": 0.8,
+    "sequence_s": 0.8,
+    "link_s": 0.8,
+    "expert_s": 0.8,
+    "sharpness": 0.4,
+    "static_w": 0.35,
+    "weight_j": 0.5,
+    "context_j": 0.6,
+    "operation_j": 0.5,
+    "link_j": 1.0,
+}
+_PRICES = ("static_w", "weight_j", "context_j", "operation_j", "link_j")
+_TIMES = tuple(name for name in Constants.names() if name not in _PRICES)
+_JOULES_OFF, _TIME_OFF = 0.07, 0.15  # what the law itself may be off by
+_HUBER = 1.5  # of these, from which a window weighs less
+_ROUNDS = 15  # of weighing anew
+_TOLD = 0.7  # of its width, above which a constant was not told by the windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Measured steps, as arrays of one length.
+
+    Args:
+        load: What each step asked for; arrays.
+        joules: Of each step. [J], [windows]
+        seconds: Of each step. [s], [windows]
+        groups: Of what model each is; a group weighs by the root of its windows.
+    """
+
+    load: Load
+    joules: Floats
+    seconds: Floats
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, values in (("joules", self.joules), ("seconds", self.seconds)):
+            if not (np.isfinite(values) & (values > 0)).all():
+                raise UsageError(
+                    f"a window has no {name} above nought",
+                    fix="leave out windows that were not measured to their end",
+                )
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Windows:
+        """Some of them."""
+        load = Load(**{name: getattr(self.load, name)[chosen] for name in Load.__slots__})
+        groups = tuple(g for g, here in zip(self.groups, chosen, strict=True) if here)
+        return Windows(
+            load=load, joules=self.joules[chosen], seconds=self.seconds[chosen], groups=groups
+        )
+
+    @property
+    def weights(self) -> Floats:
+        """Of each window; their squares have a mean of 1. [windows]"""
+        count = Counter(self.groups)
+        plain = np.array([1 / np.sqrt(count[group]) for group in self.groups])
+        return np.asarray(plain / np.sqrt(np.mean(plain**2)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Constants of a device, and how well windows tell them.
+
+    Args:
+        constants: The fitted ones.
+        scatter: Standard error of the logarithm of each, by name. [1]
+        unidentified: Those that the windows left where the datasheet had them.
+    """
+
+    constants: Constants
+    scatter: dict[str, float]
+    unidentified: tuple[str, ...]
+
+    def seconds(self, load: Load) -> Floats:
+        """Of each step. [s]"""
+        return np.asarray(time_of(load, self.constants).total)
+
+    def joules(self, load: Load, seconds: Floats | None = None) -> Floats:
+        """Of each step, its time predicted unless it is known. [J]"""
+        lasted = self.seconds(load) if seconds is None else seconds
+        prices = np.array([getattr(self.constants, name) for name in _PRICES])
+        return np.asarray(_amounts(load, lasted) @ prices)
+
+
+def fit(windows: Windows, start: Constants) -> Fit:
+    """Find the constants of a device.
+
+    Args:
+        windows: One or more.
+        start: What its datasheet leads one to expect.
+
+    Raises:
+        UsageError: there are no windows.
+    """
+    if not len(windows):
+        raise UsageError("there is nothing to fit", fix="measure at least one window")
+    prices, price_scatter = _fit_prices(windows, start)
+    priced = start.changed(dict(zip(_PRICES, prices.tolist(), strict=True)))
+    found, time_scatter = _fit_times(windows, priced)
+    scatter = dict(zip((*_PRICES, *_TIMES), [*price_scatter, *time_scatter], strict=True))
+    untold = tuple(name for name in Constants.names() if scatter[name] > _TOLD * _WIDTHS[name])
+    return Fit(found, scatter, untold)
+
+
+def _amounts(load: Load, seconds: Floats) -> Floats:
+    """What each price is multiplied with. float64, [windows, prices]"""
+    columns = (
+        load.devices * seconds,
+        load.weight_bytes,
+        load.context_bytes,
+        load.operations,
+        load.link_bytes,
+    )
+    return np.stack([np.broadcast_to(column, np.shape(seconds)) for column in columns], axis=-1)
+
+
+def _fit_prices(windows: Windows, start: Constants) -> tuple[Floats, list[float]]:
+    """Prices and the standard errors of their logarithms."""
+    from scipy.optimize import nnls
+
+    usual = np.array([getattr(start, name) for name in _PRICES])
+    widths = np.array([_WIDTHS[name] for name in _PRICES])
+    relative = _amounts(windows.load, windows.seconds) * usual / windows.joules[:, None]
+    weights, trust = windows.weights, np.ones(len(windows))
+    table = aim = found = np.ones(0)
+    for _ in range(_ROUNDS):
+        each = weights * np.sqrt(trust) / _JOULES_OFF
+        table = np.vstack([relative * each[:, None], np.diag(1 / widths)])
+        aim = np.concatenate([each, 1 / widths])
+        found, _ = nnls(table, aim)
+        off = np.abs(relative @ found - 1) / _JOULES_OFF
+        trust = 1 / np.maximum(1.0, off / _HUBER)
+    found = np.maximum(found, 1e-3)  # nothing is free: a price of nought has no logarithm
+    errors = np.sqrt(np.diag(np.linalg.inv(table.T @ table))) / found
+    return found * usual, [float(error) for error in errors]
+
+
+def _fit_times(windows: Windows, start: Constants) -> tuple[Constants, list[float]]:
+    """All constants, and the standard errors of the logarithms of those of time."""
+    from scipy.optimize import least_squares
+
+    places = [Constants.names().index(name) for name in _TIMES]
+    usual, widths = start.logs(), np.array([_WIDTHS[name] for name in _TIMES])
+    prices = np.array([getattr(start, name) for name in _PRICES])
+    weights = windows.weights
+
+    def built(logs: Floats) -> Constants:
+        whole = usual.copy()
+        whole[places] = logs
+        return Constants.exp(whole)
+
+    def errors(logs: Floats) -> Floats:
+        seconds = np.asarray(time_of(windows.load, built(logs)).total)
+        joules = _amounts(windows.load, seconds) @ prices
+        return np.concatenate(
+            [
+                weights * np.log(seconds / windows.seconds) / _TIME_OFF,
+                weights * np.log(joules / windows.joules) / _JOULES_OFF,
+                (logs - usual[places]) / widths,
+            ]
+        )
+
+    solved: Any = least_squares(errors, usual[places], loss="soft_l1", f_scale=_HUBER)
+    covariance = np.linalg.inv(solved.jac.T @ solved.jac)
+    return built(solved.x), [float(error) for error in np.sqrt(np.diag(covariance))]
