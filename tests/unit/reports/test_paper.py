@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outcome_sample import sample_outcome
 from pypdf import PdfReader
+from pypdfium2 import PdfDocument
 
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.estimate import Estimate, Kind
@@ -30,8 +31,16 @@ ENERGY = Estimate(
 
 
 def _text(content: bytes) -> str:
-    pages = PdfReader(io.BytesIO(content)).pages
-    return " ".join(" ".join(page.extract_text().split()) for page in pages)
+    return " ".join(_pages(content))
+
+
+def _pages(content: bytes) -> list[str]:
+    """What each page says, as a browser that shows PDF reads it."""
+    document = PdfDocument(content)
+    try:
+        return [" ".join(page.get_textpage().get_text_range().split()) for page in document]
+    finally:
+        document.close()
 
 
 def test_a_pdf_opens_and_holds_figure_interval_kind_and_methods() -> None:
@@ -45,23 +54,58 @@ def test_a_pdf_opens_and_holds_figure_interval_kind_and_methods() -> None:
     assert "package" in appendix
 
 
-def test_letters_a_pdf_cannot_show_are_spelled_out() -> None:
-    text = _text(paper.pdf("Zähler — \N{CJK UNIFIED IDEOGRAPH-706B}", [], []))
-    assert "Zähler - \\u706b" in text
+def _unspaced(text: str) -> str:
+    """Text without regard to where its lines were broken."""
+    return "".join(text.split())
+
+
+def test_letters_beyond_latin_are_printed_as_they_are() -> None:
+    name = "\u901a\u4e49\u5343\u95ee"
+    words = f"{name} loses ≤ 5 % → 12 μJ, \u041f\u0440\u0438\u043c\u0435\u0440, \ud55c\uad6d"
+    row = Line(f"{name}, energy", ENERGY)
+    content = paper.pdf(f"{name}: Zähler — less", [words], [row])
+    assert PdfReader(io.BytesIO(content)).metadata["/Title"].startswith(name)  # type: ignore[index]
+    text = _unspaced(_text(content))
+    for printed in (f"{name}: Zähler — less", words, row.name):
+        assert _unspaced(printed) in text
+    assert "\\u" not in text
+
+
+def test_the_letters_travel_with_the_page_and_only_those_that_are_used() -> None:
+    content = paper.pdf("\u901a", [], [Line("x", ENERGY)])
+    fonts = PdfReader(io.BytesIO(content)).pages[0]["/Resources"]["/Font"]  # type: ignore[index]
+    (font,) = fonts.values()
+    inside = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+    assert "/FontFile3" in inside
+    assert len(content) < 100_000
+
+
+def test_a_letter_the_pages_lack_is_printed_by_its_likeness_or_its_number() -> None:
+    text = _unspaced(_text(paper.pdf("CO₂ \u0219i\t\u05d0", [], [])))
+    assert "CO2si\\u05d0" in text
+
+
+@given(st.text())
+def test_no_text_can_ask_for_a_letter_that_is_not_there(text: str) -> None:
+    known = {*range(32, 127)}
+    assert {ord(letter) for letter in paper.printable(text, known)} <= known | {10}
 
 
 def test_a_long_report_repeats_the_head_of_its_table() -> None:
     lines = table.of_outcome(sample_outcome(blocks=1)) * 4
-    pages = PdfReader(io.BytesIO(paper.pdf("Long", [], lines))).pages
+    pages = _pages(paper.pdf("Long", [], lines))
     assert len(pages) > 3
-    assert all("interval" in page.extract_text() for page in pages[1:-1])
+    assert all("interval" in page for page in pages[1:-1])
 
 
-def test_without_its_package_pdf_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacking", ["fpdf", "noto_cjk_sans_otc"])
+def test_without_its_packages_pdf_says_how_to_get_them(
+    monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
     real = builtins.__import__
 
     def absent(name: str, *args: Any, **more: Any) -> Any:
-        if name == "fpdf":
+        if name == lacking:
             raise ImportError(name=name)
         return real(name, *args, **more)
 
