@@ -11,7 +11,7 @@ import pytest
 from outcome_sample import sample_outcome
 
 from negawatt.ledger import open_ledger
-from negawatt.reports import book, write
+from negawatt.reports import book, compare, versus, write
 
 pytestmark = pytest.mark.browser
 
@@ -111,6 +111,20 @@ def test_the_page_of_a_ledger_is_drawn_too(browser: str, tmp_path: Path) -> None
     dom, log = _load(browser, tmp_path / "page.html", tmp_path)
     assert _complaints(log) == []
     assert 'data-plots="ready"' in dom
+
+
+def test_the_page_of_a_comparison_is_drawn_too(browser: str, tmp_path: Path) -> None:
+    from negawatt.core.estimate import Estimate
+
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        for name, joules in (("old", 100.0), ("new", 60.0)):
+            energy = Estimate.exact(joules, unit="J", source="test meter")
+            ledger.append("measure", {"name": name, "energy": energy})
+        found = compare.compare(ledger, "old", "new")
+    (tmp_path / "page.html").write_text(versus.page(found), encoding="utf-8")
+    dom, log = _load(browser, tmp_path / "page.html", tmp_path)
+    assert _complaints(log) == []
+    assert len(re.findall(r'class="js-plot[^"]*js-plotly-plot', dom)) == 1
 
 
 def test_a_page_prints_with_its_figures_and_its_methods(browser: str, tmp_path: Path) -> None:

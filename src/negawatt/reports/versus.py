@@ -12,6 +12,7 @@ from negawatt.core.codec import encode
 from negawatt.reports import screen, webpage
 from negawatt.reports.compare import Change, Comparison, Side
 from negawatt.reports.figures import UNKNOWN, Figure, Sources
+from negawatt.reports.plots import change as change_plot
 
 COLUMNS = ("before", "after", "after minus before", "after over before")
 
@@ -87,7 +88,8 @@ def show(found: Comparison, console: Console) -> None:
 
 def page(found: Comparison) -> str:
     """A comparison as one HTML text that needs nothing but itself."""
-    sources = Sources()
+    sources, picture = Sources(), change_plot.plot(found.changes)
+    drawn = {} if picture is None else {picture.name: picture}
     content = {
         "title": f"{found.before.name} and {found.after.name}: before and after",
         "found": found,
@@ -97,6 +99,6 @@ def page(found: Comparison) -> str:
             {"change": change, "figures": figures(change, sources), "factors": factors(change)}
             for change in found.changes
         ],
-        "plots": {},
+        "plots": drawn,
     }
-    return webpage.render("comparison.html", content, {}, sources)
+    return webpage.render("comparison.html", content, drawn, sources)

@@ -199,6 +199,19 @@ def test_the_worst_prediction_is_told(outcome: Outcome) -> None:
     assert f"{100 * worst:.1f} % off" in plot.caption
 
 
+def test_names_stand_on_their_own_side_of_the_line(outcome: Outcome) -> None:
+    plot = accuracy.plot(outcome)
+    assert plot is not None
+    points = plot.traces[1]
+    placed = {
+        (place.startswith("top"), found > foretold)
+        for place, foretold, found in zip(
+            points["textposition"], points["x"], points["y"], strict=True
+        )
+    }
+    assert placed == {(True, True), (False, False)}
+
+
 def test_markup_in_names_is_literal(outcome: Outcome) -> None:
     point = outcome.points[-1]
     odd = replace(point, variant=replace(point.variant, name="<b>x</b> & y"))

@@ -48,8 +48,11 @@ def _points(pairs: list[tuple[Point, Estimate]]) -> Trace:
     predicted = [estimate for _, estimate in pairs]
     return {
         "type": "scatter", "mode": "markers+text",
-        "text": [f" {safe(point.variant.name)}" for point, _ in pairs],
-        "textposition": "bottom right", "textfont": {"size": 12, "color": "var(--muted)"},
+        "text": [f" {safe(point.variant.name)} " for point, _ in pairs],
+        # away from the line, so that the names on its two sides do not meet
+        "textposition": ["top left" if one.value > other.value else "bottom right"
+                         for one, other in zip(found, predicted, strict=True)],
+        "textfont": {"size": 12, "color": "var(--muted)"},
         "x": [estimate.value for estimate in predicted], "y": [energy.value for energy in found],
         "error_x": bars(predicted, thickness=1, color="var(--line)"),
         "error_y": bars(found, thickness=1, color="var(--line)"),
