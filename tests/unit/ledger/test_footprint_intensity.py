@@ -70,11 +70,11 @@ def test_a_stated_intensity_does_not_pretend_to_know_its_accounting() -> None:
     assert stated(100).basis.accounting is Accounting.UNSTATED
 
 
-def test_every_country_can_be_cited_and_is_in_no_other_table() -> None:
+def test_every_country_can_be_cited_and_no_other_table_speaks_for_it() -> None:
     assert {"CN", "RU", "SA", "MX", "VN", "EG", "TH", "MY", "AE", "AR"} <= countries().keys()
-    in_zones = {code.partition("-")[0] for code in zones()}
+    spanned = {code.partition("-")[0] for code in zones()} - {"CA", "IN"}
     for country in countries().values():
-        assert country.code not in in_zones, country
+        assert country.code not in spanned, country
         assert 2021 <= country.year <= 2025
         assert 10 < country.mean < 1500
         assert "Ember" in country.source
@@ -96,3 +96,19 @@ def test_a_country_without_hours_spreads_as_other_grids_do() -> None:
         for zone in zones().values()
     ]
     assert sum(inside) / len(inside) == pytest.approx(0.9, abs=0.02)
+
+
+@pytest.mark.parametrize(("code", "mean"), [("CA", 170.0), ("IN", 713.4)])
+def test_a_few_zones_do_not_speak_for_their_country_and_are_inside_its_interval(
+    code: str, mean: float
+) -> None:
+    few = [zone for name, zone in zones().items() if name.startswith(f"{code}-")]
+    assert 0 < len(few) < 4
+    for whole_year in (False, True):
+        found = of_zone(code, whole_year=whole_year).estimate
+        assert found.value == mean
+        assert f"{len(few)} of its zones" in found.source
+        for zone in few:
+            single = of_zone(zone.code, whole_year=whole_year).estimate
+            assert found.low <= single.low
+            assert single.high <= found.high

@@ -141,7 +141,8 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
     hour may have met any of them; for a whole year it is the range of yearly
     means. A country that is cut into zones is the band over those at hand. A country of
     which the yearly mean alone is known is taken to vary as the zones do: the interval
-    reaches to the ends that nine zones in ten keep within.
+    reaches to the ends that nine zones in ten keep within, and holds the few of its own zones
+    that are at hand.
 
     Args:
         code: Such as "DE", "US-CAL-CISO" or "US"; case does not matter.
@@ -157,10 +158,11 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
     """
     wanted = code.strip().upper()
     known = zones()
-    inside = [known[wanted]] if wanted in known else []
-    inside = inside or [zone for zone in known.values() if zone.code.startswith(f"{wanted}-")]
+    if wanted in countries():
+        return _of_country(countries()[wanted], whole_year=whole_year)
+    inside = [known[wanted]] if wanted in known else _inside(wanted)
     if not inside:
-        return _of_country(code, whole_year=whole_year)
+        raise _unknown(code)
     means = [zone.mean for zone in inside]
     lows = [zone.year_low if whole_year else zone.hour_low for zone in inside]
     highs = [zone.year_high if whole_year else zone.hour_high for zone in inside]
@@ -182,21 +184,23 @@ def of_zone(code: str, *, whole_year: bool = False) -> Intensity:
     return Intensity(estimate, Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE), place)
 
 
-def _of_country(code: str, *, whole_year: bool) -> Intensity:
-    found = countries().get(code.strip().upper())
-    if found is None:
-        raise _unknown(code)
-    low, high = _usual_ends(whole_year=whole_year)
-    place = f"{found.code} ({found.name})"
+def _inside(country: str) -> list[Zone]:
+    return [zone for zone in zones().values() if zone.code.startswith(f"{country}-")]
+
+
+def _of_country(found: Country, *, whole_year: bool) -> Intensity:
+    low, high = (found.mean * end for end in _usual_ends(whole_year=whole_year))
+    place, few = f"{found.code} ({found.name})", _inside(found.code)
     spread = "yearly means" if whole_year else "hours"
+    theirs = f", and those of {len(few)} of its zones" if few else ""
     estimate = Estimate(
         value=found.mean,
-        low=found.mean * low,
-        high=found.mean * high,
+        low=min([low, *(zone.year_low if whole_year else zone.hour_low for zone in few)]),
+        high=max([high, *(zone.year_high if whole_year else zone.hour_high for zone in few)]),
         unit=GRAMS_PER_KWH,
         kind=Kind.ASSUMED,
         source=f"{found.source}, mean of {found.year}, production without imports; interval: as"
-        f" the {spread} of other grids spread",
+        f" the {spread} of other grids spread{theirs}",
         boundary=place,
     )
     return Intensity(estimate, Basis(Signal.AVERAGE, Accounting.LIFE_CYCLE), place)
