@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from negawatt.meters.inventory import Missing
 
 _BAR = 26  # cells of the band's ruler
-_LABEL = 19  # cells of the left column
+_LABEL = 17  # cells of the left column
 _GB = 1e9
+#: What is there to be pasted, up to the end of the line or of the clause.
+_COMMAND = re.compile(r"\b(?:chmod|export|pip install|sudo|write)\s.+?(?=; |$)", re.MULTILINE)
+_GLUE = "\N{NO-BREAK SPACE}"  # stands for the spaces of a command while a text is broken
 
 
 @click.command()
@@ -55,10 +59,11 @@ class _Glyphs:
     line: str
     dot: str
     high: str
+    more: str
 
 
-_DRAWN = _Glyphs("✓", "✗", "├", "─", "●", "┤")
-_TYPED = _Glyphs("+", "x", "|", "-", "o", "|")
+_DRAWN = _Glyphs("✓", "✗", "├", "─", "●", "┤", "…")
+_TYPED = _Glyphs("+", "x", "|", "-", "o", "|", "...")
 
 
 class _Screen:
@@ -78,31 +83,49 @@ class _Screen:
         self._software()
         self._verdict()
 
-    def _say(self, label: str, text: str, style: str = "", *, paste: bool = False) -> None:
+    def _say(self, label: str, text: str, style: str = "", *, whole: bool = False) -> None:
         """One row, or a few; whatever comes from outside is printed as it is, never as markup.
 
-        What is there to be pasted is not broken into rows.
+        Rows end where the terminal does. A command in them is not broken, so that it can be
+        pasted; nor is anything when `whole` is set.
         """
         head = f"  {label:<{_LABEL - 1}} "
         self._console.print(head, end="", style="bold", markup=False)
-        if not paste:
-            text = "\n".join(self._wrapped(text, len(head))) or text
+        if not whole:
+            text = "\n".join(self._wrapped(text, len(head), _LABEL + 2)) or text
         self._console.print(text, style=style, markup=False)
 
-    def _wrapped(self, text: str, begins: int) -> list[str]:
-        """Rows of a text whose first one begins in some column, the others below the labels."""
+    def _wrapped(self, text: str, begins: int, indent: int) -> list[str]:
+        """Rows of a text whose first one begins in some column, and the others in another."""
         from textwrap import wrap
 
-        indent = " " * (_LABEL + 2)
+        glued = _COMMAND.sub(lambda found: found[0].replace(" ", _GLUE), text)
         rows = wrap(
-            text,
+            glued,
             max(self._console.width, 2 * _LABEL),
             initial_indent=" " * begins,
-            subsequent_indent=indent,
+            subsequent_indent=" " * indent,
             break_long_words=False,
             break_on_hyphens=False,
         )
+        rows = [row.replace(_GLUE, " ") for row in rows]
         return [row[begins:] if number == 0 else row for number, row in enumerate(rows)]
+
+    def _fix(self, text: str) -> None:
+        """What to do, line by line."""
+        begins = _LABEL + 2 + len("fix: ")
+        for number, line in enumerate(text.splitlines()):
+            head = "fix: " if number == 0 else "     "
+            rows = self._wrapped(line.strip(), begins, begins)
+            self._say("", head + "\n".join(rows), "cyan", whole=True)
+
+    def _fitting(self, names: str) -> str:
+        """Names as far as the left column holds them."""
+        room = _LABEL - 4  # a mark and a space before them, a space after
+        if len(names) <= room:
+            return names
+        first, _, _ = names[: room - len(self._glyphs.more)].rpartition(", ")
+        return f"{first}, {self._glyphs.more}" if first else names
 
     def _title(self, text: str) -> None:
         self._console.print(f"\n{text}", style="bold green")
@@ -124,18 +147,16 @@ class _Screen:
         for failure in self._found.unread:
             self._say(f"{no} failing", failure, "red")
         for missing in self._found.missing:
-            self._say(f"{no} {missing.adapter}", missing.reason, "yellow")
-            for number, line in enumerate(missing.fix.splitlines()):
-                begun = "fix: " if number == 0 else "     "
-                self._say("", f"{begun}{line.strip()}", "cyan", paste=True)
+            self._say(f"{no} {self._fitting(missing.adapter)}", missing.reason, "yellow")
+            self._fix(missing.fix)
 
     def _band(self) -> None:
         found = self._found
         if found.measures_cpu:
             return
         self._title("What is modelled instead: CPU package and memory, your share")
-        self._say("at rest", self._ruler(found.rest), paste=True)
-        self._say("all busy", self._ruler(found.full), paste=True)
+        self._say("at rest", self._ruler(found.rest), whole=True)
+        self._say("all busy", self._ruler(found.full), whole=True)
         each = found.per_cpu_second
         self._say("a CPU-second", f"adds {each.value:.2g} J ({each.low:.2g} to {each.high:.2g})")
         entry = f"facts about {found.cpu_entry}"
@@ -164,22 +185,15 @@ class _Screen:
 
     def _machine(self) -> None:
         found, machine = self._found, self._found.machine
-        self._title("This machine")
-        self._say("threads", f"{machine.threads_usable:g} usable of {machine.threads_present}")
+        self._title("This machine and its software")
+        self._say("usable", self._room())
         able = [one for one in found.abilities if one.present]
-        told = (f"{one.name} ({', '.join(one.present)})" for one in able)
+        told = (f"{one.name} ({one.present[0]})" for one in able)  # the best comes first
         if able:
             self._say(f"{self._glyphs.yes} fast at", ", ".join(told))
         for ability in found.abilities:
             if not ability.present:
                 self._say(f"{self._glyphs.no} {ability.name}", "none, done the slow way", "yellow")
-        usable, present = machine.memory_usable / _GB, machine.memory_present / _GB
-        self._say("memory", f"{usable:.1f} GB usable of {present:.1f} GB")
-        disk = found.disk
-        self._say(
-            "disk",
-            f"{disk.free_bytes / _GB:.0f} GB free of {disk.total_bytes / _GB:.0f} GB, {disk.folder}",
-        )
         limits = machine.limits
         if limits.cpus is None and limits.memory_bytes is None:
             return
@@ -191,8 +205,16 @@ class _Screen:
         )
         self._say("control group", f"{cpus}, {memory}")
 
+    def _room(self) -> str:
+        """Threads, memory and disk, each of what there is."""
+        machine, disk = self._found.machine, self._found.disk
+        return (
+            f"{machine.threads_usable:g} of {machine.threads_present} threads,"
+            f" {machine.memory_usable / _GB:.1f} of {machine.memory_present / _GB:.1f} GB memory,"
+            f" {disk.free_bytes / _GB:.0f} of {disk.total_bytes / _GB:.0f} GB disk"
+        )
+
     def _software(self) -> None:
-        self._title("Software")
         self._say(
             "versions",
             ", ".join(f"{name} {version}" for name, version in self._found.versions.items()),
@@ -207,11 +229,11 @@ class _Screen:
         ]
         if len(single) == 1:
             self._say(f"{self._glyphs.no} {single[0].name}", f"lacks {', '.join(single[0].lacks)}")
-            self._say("", f"fix: {single[0].install}", "cyan", paste=True)
+            self._fix(single[0].install)
         elif single:
             names = [one.name for one in single]
             self._say(f"{self._glyphs.no} extras", f"not installed: {', '.join(names)}", "yellow")
-            self._say("", f"fix: those you want, as in pip install 'negawatt[{names[0]}]'", "cyan")
+            self._fix(f"those you want, as in pip install 'negawatt[{names[0]}]'")
 
     def _verdict(self) -> None:
         self._title("In short")
@@ -227,8 +249,10 @@ class _Screen:
         )
         better = [one for one in self._found.missing if _tells_cpu(one)]
         if better:
-            fix = better[0].fix.splitlines()[0].strip()
-            self._console.print(f"  To do better: {fix}", style="cyan", markup=False)
+            fix, _, _ = better[0].fix.splitlines()[0].strip().partition("; ")
+            head = "  To do better: "
+            rows = self._wrapped(fix, len(head), len(head))
+            self._console.print(head + "\n".join(rows), style="cyan", markup=False)
 
 
 def _tells_cpu(missing: Missing) -> bool:
