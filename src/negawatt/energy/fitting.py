@@ -5,12 +5,16 @@ non-negative least squares on relative errors; a datasheet's prices stand in as 
 wide as it is uncertain, and windows that do not fit weigh less (Huber). The law of time is fitted
 next, on logarithms, to times and, where joules are known, to the joules that its times lead to.
 
+A server may keep its devices waiting at every step, whatever the model: for its own work, or that of its
+clients. So a kind of run ("chat", say) may have a waiting time of its own, which is found with the rest.
+
 What the windows do not tell keeps the datasheet's value, and its name is in `unidentified`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +47,7 @@ _TIMES = tuple(name for name in Constants.names() if name not in _PRICES)
 _JOULES_OFF, _TIME_OFF = 0.07, 0.15  # what the law itself may be off by
 _HUBER = 1.5  # of these, from which a window weighs less
 _ROUNDS = 15  # of weighing anew
+_WAIT_S, _WAIT_WIDTH = 1e-3, 2.0  # of a kind of run at first [s], and how far off in the logarithm
 _TOLD = 0.7  # of its width, above which a constant was not told by the windows
 
 
@@ -55,12 +60,14 @@ class Windows:
         joules: Of each step. [J], [windows]
         seconds: Of each step. [s], [windows]
         groups: Of what model each is; a group weighs by the root of its windows.
+        kinds: Of run, with a waiting time each; empty when all are of one, without waiting.
     """
 
     load: Load
     joules: Floats
     seconds: Floats
     groups: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, values in (("joules", self.joules), ("seconds", self.seconds)):
@@ -76,9 +83,13 @@ class Windows:
     def where(self, chosen: NDArray[np.bool_]) -> Windows:
         """Some of them."""
         load = Load(**{name: getattr(self.load, name)[chosen] for name in Load.__slots__})
-        groups = tuple(g for g, here in zip(self.groups, chosen, strict=True) if here)
+        places = np.flatnonzero(chosen)
         return Windows(
-            load=load, joules=self.joules[chosen], seconds=self.seconds[chosen], groups=groups
+            load=load,
+            joules=self.joules[chosen],
+            seconds=self.seconds[chosen],
+            groups=tuple(self.groups[i] for i in places),
+            kinds=tuple(self.kinds[i] for i in places) if self.kinds else (),
         )
 
     @property
@@ -97,19 +108,24 @@ class Fit:
         constants: The fitted ones.
         scatter: Standard error of the logarithm of each, by name. [1]
         unidentified: Those that the windows left where the datasheet had them.
+        waits: Waiting time of each kind of run. [s]
     """
 
     constants: Constants
     scatter: dict[str, float]
     unidentified: tuple[str, ...]
+    waits: Mapping[str, float]
 
-    def seconds(self, load: Load) -> Floats:
-        """Of each step. [s]"""
-        return np.asarray(time_of(load, self.constants).total)
+    def seconds(self, load: Load, kinds: Sequence[str] = ()) -> Floats:
+        """Of each step, with the waiting time of its kind; a kind that was not met waits not. [s]"""
+        waited = np.array([self.waits.get(kind, 0.0) for kind in kinds]) if kinds else 0.0
+        return np.asarray(time_of(load, self.constants).total + waited)
 
-    def joules(self, load: Load, seconds: Floats | None = None) -> Floats:
+    def joules(
+        self, load: Load, kinds: Sequence[str] = (), seconds: Floats | None = None
+    ) -> Floats:
         """Of each step, its time predicted unless it is known. [J]"""
-        lasted = self.seconds(load) if seconds is None else seconds
+        lasted = self.seconds(load, kinds) if seconds is None else seconds
         prices = np.array([getattr(self.constants, name) for name in _PRICES])
         return np.asarray(_amounts(load, lasted) @ prices)
 
@@ -128,10 +144,10 @@ def fit(windows: Windows, start: Constants) -> Fit:
         raise UsageError("there is nothing to fit", fix="measure at least one window")
     prices, price_scatter = _fit_prices(windows, start)
     priced = start.changed(dict(zip(_PRICES, prices.tolist(), strict=True)))
-    found, time_scatter = _fit_times(windows, priced)
+    found, waits, time_scatter = _fit_times(windows, priced)
     scatter = dict(zip((*_PRICES, *_TIMES), [*price_scatter, *time_scatter], strict=True))
     untold = tuple(name for name in Constants.names() if scatter[name] > _TOLD * _WIDTHS[name])
-    return Fit(found, scatter, untold)
+    return Fit(found, scatter, untold, waits)
 
 
 def _amounts(load: Load, seconds: Floats) -> Floats:
@@ -167,31 +183,39 @@ def _fit_prices(windows: Windows, start: Constants) -> tuple[Floats, list[float]
     return found * usual, [float(error) for error in errors]
 
 
-def _fit_times(windows: Windows, start: Constants) -> tuple[Constants, list[float]]:
-    """All constants, and the standard errors of the logarithms of those of time."""
+def _fit_times(
+    windows: Windows, start: Constants
+) -> tuple[Constants, dict[str, float], list[float]]:
+    """All constants, waiting times, and the standard errors of the logarithms of those of time."""
     from scipy.optimize import least_squares
 
     places = [Constants.names().index(name) for name in _TIMES]
-    usual, widths = start.logs(), np.array([_WIDTHS[name] for name in _TIMES])
-    prices = np.array([getattr(start, name) for name in _PRICES])
+    count = len(places)
+    usual, prices = start.logs(), np.array([getattr(start, name) for name in _PRICES])
+    kinds, kind = np.unique(np.array(windows.kinds, dtype=str), return_inverse=True)
+    begin = np.concatenate([usual[places], np.full(len(kinds), np.log(_WAIT_S))])
+    widths = np.array([*(_WIDTHS[name] for name in _TIMES), *([_WAIT_WIDTH] * len(kinds))])
     weights = windows.weights
 
     def built(logs: Floats) -> Constants:
         whole = usual.copy()
-        whole[places] = logs
+        whole[places] = logs[:count]
         return Constants.exp(whole)
 
     def errors(logs: Floats) -> Floats:
-        seconds = np.asarray(time_of(windows.load, built(logs)).total)
+        waited = np.exp(logs[count:])[kind] if len(kinds) else 0.0
+        seconds = np.asarray(time_of(windows.load, built(logs)).total + waited)
         joules = _amounts(windows.load, seconds) @ prices
         return np.concatenate(
             [
                 weights * np.log(seconds / windows.seconds) / _TIME_OFF,
                 weights * np.log(joules / windows.joules) / _JOULES_OFF,
-                (logs - usual[places]) / widths,
+                (logs - begin) / widths,
             ]
         )
 
-    solved: Any = least_squares(errors, usual[places], loss="soft_l1", f_scale=_HUBER)
+    solved: Any = least_squares(errors, begin, loss="soft_l1", f_scale=_HUBER)
     covariance = np.linalg.inv(solved.jac.T @ solved.jac)
-    return built(solved.x), [float(error) for error in np.sqrt(np.diag(covariance))]
+    waits = dict(zip(map(str, kinds), np.exp(solved.x[count:]).tolist(), strict=True))
+    scatter = np.sqrt(np.diag(covariance))[:count]
+    return built(solved.x), waits, [float(error) for error in scatter]

@@ -156,7 +156,7 @@ def windows_in(rows: Iterable[Mapping[str, str]], models: Mapping[str, Totals]) 
     Rows without a model, a batch, a length, joules or a rate are left out.
     """
     anatomies = {name: anatomy_from(name, totals) for name, totals in models.items()}
-    loads, joules, seconds, groups = [], [], [], []
+    loads, joules, seconds, groups, kinds = [], [], [], [], []
     for row in rows:
         batch = _number(row, "avg_batch") or _number(row, "max_batch")
         written, each = _number(row, "out_tokens"), _number(row, "j_per_output_token")
@@ -178,6 +178,7 @@ def windows_in(rows: Iterable[Mapping[str, str]], models: Mapping[str, Totals]) 
         joules.append(each * batch)
         seconds.append(batch / rate)
         groups.append(family_of(row["model"]))
+        kinds.append(row.get("task", ""))
     columns = {
         name: np.array([float(getattr(load, name)) for load in loads]) for name in Load.__slots__
     }
@@ -186,6 +187,7 @@ def windows_in(rows: Iterable[Mapping[str, str]], models: Mapping[str, Totals]) 
         joules=np.array(joules),
         seconds=np.array(seconds),
         groups=tuple(groups),
+        kinds=tuple(kinds),
     )
 
 
