@@ -107,6 +107,10 @@ bench: $(VENV)/.smollm2 ## write the published figures anew, with machine and sp
 bench-meters: $(VENV)/.negawatt .venv-peers/.ready ## set what measuring costs beside other meters
 	@$(BIN)/python bench/meters/run.py .venv-peers/bin/python
 
+.PHONY: bench-energy
+bench-energy: $(VENV)/.negawatt ## try the energy model on published measurements of models left out
+	@$(BIN)/python bench/energy.py
+
 .PHONY: docs
 docs: $(VENV)/.docs ## build the documentation into site/
 	@$(BIN)/python docs/generate.py

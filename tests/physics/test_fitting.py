@@ -111,6 +111,16 @@ def test_every_constant_is_positive_even_where_data_would_have_it_otherwise() ->
     assert np.isfinite(fit(less, START).constants.logs()).all()
 
 
+def test_a_step_never_takes_longer_than_its_parts_one_after_the_other() -> None:
+    plain = windows()
+    late = Windows(
+        load=plain.load, joules=plain.joules, seconds=3 * plain.seconds, groups=plain.groups
+    )
+    times = time_of(plain.load, fit(late, START).constants)
+    both = np.asarray(times.memory + times.compute)
+    assert (np.asarray(times.together) <= both * (1 + 1e-9)).all()
+
+
 def test_a_kind_of_run_that_waits_is_told_from_one_that_does_not() -> None:
     plain = windows()
     waits = np.arange(len(plain)) % 3 == 0

@@ -214,7 +214,11 @@ def _fit_times(
             ]
         )
 
-    solved: Any = least_squares(errors, begin, loss="soft_l1", f_scale=_HUBER)
+    # A corner duller than q = 1 would take longer than one after the other.
+    least = np.full(len(begin), -np.inf)
+    least[_TIMES.index("sharpness")] = 0.0
+    bounds: Any = (least, np.inf)
+    solved: Any = least_squares(errors, begin, bounds=bounds, loss="soft_l1", f_scale=_HUBER)
     covariance = np.linalg.inv(solved.jac.T @ solved.jac)
     waits = dict(zip(map(str, kinds), np.exp(solved.x[count:]).tolist(), strict=True))
     scatter = np.sqrt(np.diag(covariance))[:count]
