@@ -84,9 +84,10 @@ def test_what_we_were_started_to_ignore_the_command_ignores_too() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert run([*PYTHON, ask], instruments=Instruments()).status == 0
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests were started with
+        assert run([*PYTHON, ask], instruments=Instruments()).status == 1
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert run([*PYTHON, ask], instruments=Instruments()).status == 1
 
 
 @linux

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from negawatt.core.estimate import Estimate, Kind
@@ -104,6 +104,7 @@ spans = st.lists(st.just(0.0) | st.floats(1e-9, 1e6), min_size=3, max_size=3).ma
 
 
 @given(st.lists(spans, min_size=1, max_size=4))
+@example([[1.0, 1.0, 1.000000001]])
 def test_the_axis_holds_every_interval_and_no_change(ends: list[list[float]]) -> None:
     axis = _plot(*(_change(f"figure {n}", *each) for n, each in enumerate(ends))).layout["xaxis"]
     low, high = axis["range"]

@@ -105,7 +105,7 @@ def _ratios(ratios: Sequence[Estimate]) -> dict[str, Any]:
         span = (ends[0] - pad, ends[1] + pad)
         marks = _powers(*span)
         return axis(title, type="log", range=span, tickvals=marks, ticktext=_names(marks))
-    pad = 0.08 * (high - low) or 0.05
+    pad = max(0.08 * (high - low), 0.01)  # marks closer to each other would read alike
     span = (max(0.0, low - pad), high + pad)  # no ratio lies below zero
     marks = _steps(*span)
     return axis(title, range=span, tickvals=marks, ticktext=_names(marks))
