@@ -205,6 +205,12 @@ def test_impossible_sizes_are_refused(change: dict[str, Any], told: str) -> None
         anatomy_of(LLAMA_8B | change)
 
 
+@pytest.mark.parametrize("kind", ["albert", "dbrx", "nemotron-nas", "electra"])
+def test_a_family_whose_sizes_stand_elsewhere_is_refused_rather_than_misread(kind: str) -> None:
+    with pytest.raises(UnsupportedArchitecture, match=kind):
+        anatomy_of(LLAMA_8B | {"model_type": kind})
+
+
 def test_a_family_that_is_not_known_is_named_with_those_that_are() -> None:
     with pytest.raises(UnsupportedArchitecture, match="WhisperModel") as caught:
         anatomy_of({"model_type": "whisper", "architectures": ["WhisperModel"]})
