@@ -12,7 +12,9 @@ from hypothesis import settings
 # the same for the same test, so that a change fails for what it changed; elsewhere they are new.
 settings.register_profile("negawatt", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "negawatt")
+settings.register_profile("soak", deadline=None, max_examples=2000)
+_chosen = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "negawatt")
+settings.load_profile(_chosen)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -262,6 +262,7 @@ def _context(model: _Columns, step: Step) -> tuple[Real, Real]:
     room = model.window - first
     free = xp.minimum(xp.maximum(room, 0.0 * room), new + 0.0 * room)  # see all before them
     pairs = free * first + free * (free + 1.0) / 2.0 + (new - free) * model.window
+    pairs = xp.minimum(pairs, new * model.window)  # a part of a token sees no more than a whole one
     held = xp.minimum(model.window, first + new + 0.0 * model.window)
     rounds = new if step.phase == "decode" else 1.0
     kept = model.per_token * held + 2.0 * model.state * rounds
