@@ -38,6 +38,7 @@ def row(outcome: Outcome, budget: float, seconds: float) -> dict[str, Any]:
                 "size_bytes": point.size_bytes,
                 "loss_test": encode(point.variant.quality.loss) if point.variant.quality else None,
                 "loss_selection": encode(point.selection_loss) if point.selection_loss else None,
+                "loss_expected": encode(point.expected_loss) if point.expected_loss else None,
                 "decode_cpu_vs_int8": encode(point.cpu_vs_int8) if point.cpu_vs_int8 else None,
                 "decode_cpu_vs_reference": (
                     encode(point.cpu_vs_reference) if point.cpu_vs_reference else None

@@ -191,7 +191,9 @@ def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, 
         half = 2 ** (fmt.bits - 1)
         # The extreme value lands on the longer, negative side of the codes.
         low, high = groups.amin(-1), groups.amax(-1)
-        span = torch.where(high.abs() > low.abs(), high, low) * shrink  # its sign is the scale's
+        # Between two extremes of one size, that of the heavier side: it has more to lose.
+        heavy = (high > -low) | ((high == -low) & (groups.sum(-1) > 0))
+        span = torch.where(heavy, high, low) * shrink  # its sign is the scale's
         scale = span / -half if fmt.bits < 8 else span.abs() / (half - 1)
         return _safe(scale), torch.full_like(scale, float(half))
     low = groups.amin(-1).clamp_max(0.0) * shrink

@@ -34,7 +34,8 @@ class Point:
     """One measured variant.
 
     `quality` in `variant` is on the test text; `selection_loss` is on the text
-    that was used to choose, so the two do not share their luck.
+    that was used to choose, so the two do not share their luck. `expected_loss` weighs
+    the latter with the divergence from the base, and `meets_budget` is judged by it.
     `cpu_vs_reference` and `cpu_vs_int8` are paired ratios of CPU-seconds per
     decoded token, taken in one interleaved run.
     """
@@ -49,6 +50,7 @@ class Point:
     selection_loss: Estimate | None  # [1]
     on_front: bool
     meets_budget: bool
+    expected_loss: Estimate | None = None  # selection loss weighed with the divergence [1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class Contender:
     """What the choice needs to know of a variant."""
 
     name: str
-    loss: float  # relative perplexity increase on the text for choosing [1]
+    loss: float  # relative perplexity increase it stays below, 90 % sure [1]
     energy: float  # measured [J/token], or anything proportional to it
     size: float  # [B]
     expected: float = 0.0  # energy by the model, to part what timings cannot [J/token]
@@ -53,8 +53,8 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
     if not good:
         nearest = min(contenders, key=lambda one: one.loss)
         raise BudgetUnreachable(
-            f"no variant stays within a loss of {max_loss:.2%}; "
-            f"the nearest, {nearest.name}, loses {nearest.loss:.2%}",
+            f"no variant is sure to stay within a loss of {max_loss:.2%}; "
+            f"the nearest, {nearest.name}, may lose {nearest.loss:.2%}",
             fix=_way_out(nearest.loss),
         )
     least = min(one.energy for one in good)
@@ -62,12 +62,12 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
     best = min(near, key=lambda one: (one.expected, one.energy, one.size, one.name))
     ranked = sorted(contenders, key=lambda one: one.energy)
     cheaper = [one for one in ranked if one.energy < best.energy and one.loss > max_loss]
-    because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%}"
+    because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%} (90 % sure)"
     if cheaper:
         nearest = cheaper[-1]
         because += (
             f"; the next cheaper, {nearest.name}, would take {nearest.energy / best.energy:.2f} "
-            f"times the energy but loses {nearest.loss:.2%}"
+            f"times the energy but may lose {nearest.loss:.2%}"
         )
     return Decision(
         choice=best.name,

@@ -29,6 +29,7 @@ class Row:
     perplexity: Figure | None
     loss: Figure | None
     selection_loss: Figure | None
+    expected_loss: Figure | None
     kl: Figure | None
     top1: Figure | None
     cloze: Figure | None
@@ -128,6 +129,7 @@ def _figures(point: Point, sources: Sources) -> dict[str, Any]:
         ("energy", point, "energy", "energy per token", 1, "number"),
         ("predicted", point, "predicted_energy", "predicted energy per token", 1, "number"),
         ("selection_loss", point, "selection_loss", "loss on the selection text", 1, "change"),
+        ("expected_loss", point, "expected_loss", "loss to expect", 1, "change"),
         ("versus_reference", point, "cpu_vs_reference", AGAINST_REFERENCE, 1, "number"),
         ("versus_int8", point, "cpu_vs_int8", AGAINST_INT8, 1, "number"),
     )

@@ -135,7 +135,7 @@ def test_the_reason_tells_what_the_next_joule_would_have_cost() -> None:
     ]
     because = choose(field, max_loss=0.01).because
     assert "least energy of 2" in because
-    assert "cheap, would take 0.90 times the energy but loses 3.00%" in because
+    assert "cheap, would take 0.90 times the energy but may lose 3.00%" in because
 
 
 def test_the_cheapest_of_all_has_no_next_cheaper() -> None:

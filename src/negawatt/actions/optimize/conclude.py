@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from negawatt.actions.optimize.trials import INT8, Trial
@@ -12,6 +12,7 @@ from negawatt.compress.race import centre, ratio
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.outcome import LayerChoice, Part, Point
 from negawatt.core.records import Cost, Decision, Format, Quality, Variant, Workload
+from negawatt.decisions.losses import Reading, Weighed, weigh
 from negawatt.decisions.which import Contender, choose, pareto
 from negawatt.energy.model import EnergyModel, Joint
 
@@ -35,9 +36,19 @@ class Evidence:
     expected: Mapping[str, float]  # by the cost table alone, by trial name [J/token]
 
     @property
+    def losses(self) -> Mapping[str, Weighed]:
+        """What every trial is taken to lose, by its name."""
+        return weighed(self.trials)
+
+    @property
     def int8(self) -> Trial:
         """The yardstick."""
         return next(trial for trial in self.trials if trial.name == INT8)
+
+
+def weighed(trials: Sequence[Trial]) -> Mapping[str, Weighed]:
+    """What every trial is taken to lose, judged on the selection text, by its name."""
+    return weigh([Reading(t.name, t.selection.loss, t.selection.kl.value) for t in trials])
 
 
 def decide(evidence: Evidence) -> Decision:
@@ -46,8 +57,19 @@ def decide(evidence: Evidence) -> Decision:
     Raises:
         BudgetUnreachable: none is.
     """
+    losses = evidence.losses
     return choose(
-        [_contender(trial, evidence) for trial in evidence.trials], max_loss=evidence.max_loss
+        [
+            Contender(
+                name=trial.name,
+                loss=losses[trial.name].sure,
+                energy=relative_energy(trial, evidence),
+                size=float(trial.size_bytes),
+                expected=evidence.expected[trial.name],
+            )
+            for trial in evidence.trials
+        ],
+        max_loss=evidence.max_loss,
     )
 
 
@@ -81,21 +103,15 @@ def points(evidence: Evidence) -> tuple[Point, ...]:
         for t in evidence.trials
     ]
     front = set(pareto(contenders))
-    found = [_point(trial, evidence, on_front=trial.name in front) for trial in evidence.trials]
+    losses = evidence.losses
+    found = [
+        _point(trial, evidence, losses[trial.name], on_front=trial.name in front)
+        for trial in evidence.trials
+    ]
     return (_reference_point(evidence), *found)
 
 
-def _contender(trial: Trial, evidence: Evidence) -> Contender:
-    return Contender(
-        name=trial.name,
-        loss=trial.selection.loss.value,
-        energy=relative_energy(trial, evidence),
-        size=float(trial.size_bytes),
-        expected=evidence.expected[trial.name],
-    )
-
-
-def _point(trial: Trial, evidence: Evidence, *, on_front: bool) -> Point:
+def _point(trial: Trial, evidence: Evidence, taken: Weighed, *, on_front: bool) -> Point:
     int8 = evidence.int8
     vs_int8 = _one("uniform int8 itself")
     vs_reference = None
@@ -119,7 +135,8 @@ def _point(trial: Trial, evidence: Evidence, *, on_front: bool) -> Point:
         cpu_vs_int8=vs_int8,
         selection_loss=trial.selection.loss,
         on_front=on_front,
-        meets_budget=trial.selection.loss.value <= evidence.max_loss,
+        meets_budget=taken.sure <= evidence.max_loss,
+        expected_loss=taken.loss,
     )
 
 

@@ -38,7 +38,7 @@ from negawatt.energy.units import Unit, spread, units
 from negawatt.models.corpus import Corpus
 from negawatt.models.source import ModelSource
 
-_VERSION = 8  # of the steps; results of another one are not reused
+_VERSION = 9  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token: above 16-bit rounding, far below any wrong kernel
 _BASE = "16 bit"
 _TRIALS_A_WORKER = 2
@@ -348,14 +348,16 @@ class OptimizeJob:
         tools, problem = self.tools, Problem(sensitivity, bare.option_energy(sensitivity.options))
         total = len(choices) + track.effort.refinements
         seen = {frozen(trial.plan) for trial in uniform if trial.joint}
-        known: list[tuple[Choice, float]] = []  # with the loss found
+        known: list[tuple[Choice, str]] = []  # with the name of its trial
         trials: list[Trial] = []
         for number in range(total):
             tools.progress("verify", number / total)
             if number < len(choices):
                 choice = choices[number]
             else:
-                nearer = next_budget(known, self.order.max_loss, problem.bounds())
+                losses = conclude.weighed([*uniform, *trials])
+                found = [(one, losses[name].sure) for one, name in known]
+                nearer = next_budget(found, self.order.max_loss, problem.bounds())
                 if nearer is None:
                     break
                 given = (sensitivity, problem.energy, *nearer)
@@ -369,7 +371,7 @@ class OptimizeJob:
             label = fingerprint(frozen(plan), together)[:8]
             entry: Entry = (f"searched {number + 1}", "searched", plan, together)
             trials.append(self._try(track, entry, label))
-            known.append((choice, trials[-1].selection.loss.value))
+            known.append((choice, entry[0]))
         tools.progress("verify", 1.0)
         return trials
 
