@@ -80,7 +80,8 @@ def width(errors: Floats, groups: Sequence[str], share: float) -> float:
     weight = np.array([1 / (names == name).sum() for name in names])
     order = np.argsort(sizes)
     reached = np.cumsum(weight[order]) / weight.sum()
-    return float(sizes[order][min(np.searchsorted(reached, share), len(sizes) - 1)])
+    place = min(int(np.searchsorted(reached, share)), len(sizes) - 1)
+    return float(sizes[order[place]])
 
 
 def covered(errors: Floats, groups: Sequence[str], share: float) -> float:
