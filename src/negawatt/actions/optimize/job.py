@@ -22,7 +22,7 @@ from negawatt.compress.problem import Choice, Problem, Sensitivity
 from negawatt.core.errors import NumericsGateFailed
 from negawatt.core.outcome import Check
 from negawatt.core.protocols import Runtime
-from negawatt.core.records import Decision, Format
+from negawatt.core.records import Decision, Format, Quality
 from negawatt.energy import costs
 from negawatt.energy.calibrations import remember
 from negawatt.energy.costs import CostTable, Shape, Wanted
@@ -277,11 +277,20 @@ class OptimizeJob:
         self._tried = 0
         for i, entry in enumerate(entries):
             tools.progress("uniform", (i + 1) / (len(entries) + 1))
-            trials.append(self._try(track, entry))
+            # Joined layers say what they say apart, so what int8 loses is known already.
+            known = (trials[0].selection, trials[0].test) if entry[3] else None
+            trials.append(self._try(track, entry, known=known))
         tools.progress("uniform", 1.0)
         return trials
 
-    def _try(self, track: Track, entry: Entry, label: str = "") -> Trial:
+    def _try(
+        self,
+        track: Track,
+        entry: Entry,
+        label: str = "",
+        *,
+        known: tuple[Quality, Quality] | None = None,
+    ) -> Trial:
         """One trial, kept; engines leave some memory behind, so the worker is changed at times."""
         tools, shop = self.tools, self.tools.workshop
         large = any(fmt.bits > 8 for fmt in entry[2].values())
@@ -289,7 +298,7 @@ class OptimizeJob:
         def attempt() -> Trial:
             if large or self._tried % _TRIALS_A_WORKER == 0:
                 self.load(tools.runtime)
-            quality = shop.call(stages.grade, tools, track, entry)
+            quality = known or shop.call(stages.grade, tools, track, entry)
             if large:
                 self.load(tools.runtime)
             # A large variant uses up its worker: the next trial begins with another one.

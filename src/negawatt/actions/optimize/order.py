@@ -43,7 +43,7 @@ class Effort:
     window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
     selection_tokens: int = 6_144
-    test_tokens: int = 4_096
+    test_tokens: int = 8_192
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
     sensitivity_samples: int = 32
