@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from negawatt.core.factors import table
 from negawatt.energy.chips.design import DATAFLOWS, RETICLE_MM2, Designs
 from negawatt.energy.chips.mix import Chore, Mix, Product, context_bits
 from negawatt.energy.chips.technology import (
@@ -34,7 +33,6 @@ _BYTE = 8.0  # bits
 _SUM_BYTES = 4.0  # of a sum on its way through an array
 _OUT_BYTES = 2.0  # of a result
 _HALF = 0.5  # of a memory holds what is worked on, the other half is being filled
-_GB = 1e9  # B
 _CM2 = 100.0  # mm²
 
 
@@ -116,7 +114,7 @@ def silicon_of(designs: Designs, t: Technology) -> Silicon:
     made = t.of_node("fab_kwh_cm2", designs.node_nm) * t["fab_intensity"]
     made = made + t.of_node("gases_kg_cm2", designs.node_nm) + t["materials"]
     good = np.exp(-t["defects"] * die / _CM2)
-    carbon = total / _CM2 / good * made + designs.capacity / _GB * _ram()
+    carbon = total / _CM2 / good * made + designs.capacity * t["ram"]
     return Silicon(parts, active, total, die, carbon)
 
 
@@ -312,7 +310,3 @@ def _norm(one: Real, other: Real, q: Real) -> Real:
     """(one^q + other^q)^(1/q), safe for numbers far from 1."""
     largest = one + other
     return largest * ((one / largest) ** q + (other / largest) ** q) ** (1.0 / q)
-
-
-def _ram() -> float:
-    return table("embodied")["ram"].value  # kgCO2e/GB

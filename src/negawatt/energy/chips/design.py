@@ -175,7 +175,7 @@ class Space:
     dataflows: tuple[Dataflow, ...] = DATAFLOWS
     precisions: tuple[str, ...] = ("bf16", "int8")
     local_mb: tuple[float, ...] = (0.25, 1.0)
-    shared_mb: tuple[float, ...] = (32.0, 128.0)
+    shared_mb: tuple[float, ...] = (8.0, 32.0, 128.0)
     memories: tuple[str, ...] = ("hbm2e", "hbm3", "hbm3e", "lpddr5")
     groups: tuple[int, ...] = (1, 2, 4, 8)
     clocks: tuple[float, ...] = (0.7, 1.0, 1.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -168,9 +169,32 @@ def assess(design: Design, mix: Mix, t: Technology) -> Candidate:
         design: Which.
         mix: What it does.
         t: Constants, with the overhead.
+
+    Raises:
+        UsageError: it cannot be built, clocked at that voltage, or hold the models.
     """
     one = columns_of([design])
-    return _candidate(one, cost_of(one, mix, t), 0)
+    costs = cost_of(one, mix, t)
+    die, capacity, clock = excess_of(one, mix, costs, t, Limits())[:3, 0]
+    if die > 1.0 + _SLACK:
+        raise UsageError(
+            f"a die of {die * RETICLE_MM2:.0f} mm² is above the {RETICLE_MM2:.0f} mm² of a mask",
+            fix=f"divide it among {math.ceil(die) * design.chiplets} dies or more",
+        )
+    if capacity > 1.0 + _SLACK:
+        raise UsageError(
+            f"weights and text take {capacity * design.capacity / 1e9:.1f} GB, the memory holds "
+            f"{design.capacity / 1e9:.1f} GB",
+            fix="give more stacks, or a narrower precision",
+        )
+    if clock > 1.0 + _SLACK:
+        least = float(t.voltage_for(design.frequency))
+        raise UsageError(
+            f"{design.voltage:.2f} of the usual voltage does not carry "
+            f"{design.frequency / 1e9:.2f} GHz",
+            fix=f"give a voltage of {least:.2f} or more, or a slower clock",
+        )
+    return _candidate(one, costs, 0)
 
 
 def varied() -> tuple[str, ...]:

@@ -95,14 +95,12 @@ class Mix:
     Args:
         tasks: What it consists of.
         tokens: That the figures are counted by, in a round.
-        held: Values of weights, and of kept text, of the model that needs most memory.
-        name: In words.
+        held: Values of weights, and of kept text, for each model and workload; one after another.
     """
 
     tasks: tuple[Task, ...]
     tokens: float
     held: tuple[tuple[float, float], ...]
-    name: str = ""
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -123,8 +121,8 @@ class Mix:
         return np.max(each, axis=0)
 
 
-def served(anatomies: Sequence[Anatomy], workload: Workload) -> Mix:
-    """Requests of a workload, as many of each model.
+def served(anatomies: Sequence[Anatomy], workloads: Sequence[Workload]) -> Mix:
+    """Requests of every workload to every model, as many of each.
 
     A decoder reads the prompts of a batch at once and then writes, each token at the context in the
     middle of the reply; figures are per token written. An encoder reads, and they are per token
@@ -132,14 +130,18 @@ def served(anatomies: Sequence[Anatomy], workload: Workload) -> Mix:
 
     Args:
         anatomies: Of the models.
-        workload: What each is asked for.
+        workloads: What each is asked for.
+
+    Raises:
+        UsageError: no model or no workload.
     """
-    if not anatomies:
-        raise UsageError("no model to design for", fix="name one or more")
-    share = 1.0 / len(anatomies)
+    asked = [(anatomy, workload) for anatomy in anatomies for workload in workloads]
+    if not asked:
+        raise UsageError("no work to design for", fix="name a model and a workload")
+    share = 1.0 / len(asked)
     tasks: list[Task] = []
     tokens, held = 0.0, []
-    for anatomy in anatomies:
+    for anatomy, workload in asked:
         batch, prompt, written = workload.batch, workload.prompt, workload.generate
         tasks.append(Task(anatomy, Step(phase="prefill", batch=batch, new=prompt), share))
         if anatomy.family == "encoder":
@@ -150,7 +152,7 @@ def served(anatomies: Sequence[Anatomy], workload: Workload) -> Mix:
         tasks.append(Task(anatomy, middle, share * written))
         tokens += share * batch * written
         held.append((anatomy.parameters, _kept(anatomy, workload)))
-    return Mix(tuple(tasks), tokens, tuple(held), workload.spec)
+    return Mix(tuple(tasks), tokens, tuple(held))
 
 
 def context_bits(bits: Any) -> Any:

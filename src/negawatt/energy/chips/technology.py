@@ -18,6 +18,7 @@ import numpy as np
 
 from negawatt.core.errors import UsageError
 from negawatt.core.factors import Factor
+from negawatt.core.factors import table as published_elsewhere
 from negawatt.meters.facts import table
 
 #: A number or an array; complex where a derivative is taken.
@@ -41,6 +42,7 @@ UNITS: Mapping[str, float] = MappingProxyType(
         "GB/s": 1e9,
         "GB": 1e9,
         "W/GB": 1e-9,  # W/B
+        "kgCO2e/GB": 1e-9,  # kgCO2e/B
     }
 )
 #: These say how circuits are put together, or what a chip is bought with, and are no price.
@@ -133,7 +135,7 @@ def smaller(one: Real, other: Real) -> Real:
 
 def factors() -> Mapping[str, Factor]:
     """Every published constant with its interval, source and licence, by name."""
-    return table("technology")
+    return MappingProxyType({**table("technology"), "ram": published_elsewhere("embodied")["ram"]})
 
 
 @cache
