@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +22,10 @@ from negawatt.energy.devices import Datasheet
 from negawatt.energy.fitting import Fit, Windows
 from negawatt.energy.left_out import Band
 from negawatt.energy.roofline import Constants
+from negawatt.energy.serving import Batching
 from negawatt.energy.workload import Load
 
 VERSION = 1  # of the file and of what its figures mean
-
-#: How a server puts requests together: "continuous" reads prompts along with the writing of others,
-#: "static" reads all of a batch and then writes all of it.
-Batching = Literal["continuous", "static"]
 
 _BEYOND = 1.1  # factor past the least and greatest window that still counts as inside
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from negawatt.energy.anatomy import Anatomy, Cache, Matrix
 from negawatt.energy.fitting import Windows
-from negawatt.energy.workload import Load, Split, Step, work_of
+from negawatt.energy.serving import serving_load
+from negawatt.energy.workload import Load, Split, Step
 
 #: Bits of a weight by the name of its precision; "mxfp4" has a scale of 8 bits for every 32.
 BITS: Mapping[str, float] = {"fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "mxfp4": 4.25}
@@ -100,32 +101,6 @@ def family_of(model: str) -> str:
         name = _VARIANT.sub("", name)
     name = re.sub(r"^(Meta-)?Llama-3(\.\d)?-", "Llama-3.x-", name)
     return re.sub(r"^DeepSeek-(R1|V3)(\.\d)?", "DeepSeek-V3", name)
-
-
-def serving_load(anatomy: Anatomy, step: Step, prompt: float, written: float) -> Load:
-    """A step of a server that reads a prompt for every reply that ends.
-
-    Args:
-        anatomy: Of the model.
-        step: Of writing; its batch is the sequences at once.
-        prompt: Tokens of a prompt.
-        written: Tokens of a reply.
-    """
-    writing = work_of(anatomy, step)
-    reading = work_of(anatomy, Step(phase="prefill", batch=step.batch, new=prompt))
-    per_step = 1.0 / written  # prompts of one sequence that fall on one step
-    plain = writing.load
-    more = reading.load
-    return Load(
-        operations=plain.operations + per_step * more.operations,
-        weight_bytes=plain.weight_bytes,  # prompts are read along with what is written
-        context_bytes=plain.context_bytes + per_step * more.context_bytes,
-        link_bytes=plain.link_bytes * (1.0 + per_step * prompt),
-        layers=plain.layers,
-        expert_layers=plain.expert_layers,
-        sequences=plain.sequences,
-        devices=plain.devices,
-    )
 
 
 def totals_in(rows: Iterable[Mapping[str, str]]) -> dict[str, Totals]:

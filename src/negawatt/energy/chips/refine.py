@@ -26,6 +26,7 @@ _ROUNDS = 40
 _FIRST, _LEAST, _FARTHEST = 0.05, 1e-4, 0.3  # of a step in logarithms
 _NEAR = 0.98  # of the power limit, from which its gradient counts
 _SLACK = 1e-9
+_FLAT = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,9 @@ def _shortest(slopes: Any) -> Any:
     """The point of each hull that is nearest to nought. [n, sizes]"""
     length = np.linalg.norm(slopes, axis=-1, keepdims=True)
     corners = slopes / np.maximum(length, 1e-12)
+    # An objective that is flat has no say: its corner repeats that of the steepest.
+    steepest = np.take_along_axis(corners, length.argmax(axis=1)[:, :, None], axis=1)
+    corners = np.where(length > _FLAT, corners, steepest)
     point = corners.mean(axis=1)
     for _ in range(24):
         along = np.einsum("nkd,nd->nk", corners, point)
