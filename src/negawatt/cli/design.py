@@ -163,7 +163,7 @@ def _show(found: Exploration, console: Console) -> None:
 def _asked(found: Exploration) -> str:
     from negawatt.reports.chips import limits_in_words, work_in_words
 
-    refined = f"; refining made energy × delay × area {found.gained:.0%} smaller"
+    refined = f"; refining made the least energy × delay × area {found.gained:.0%} less"
     return (
         f"{work_in_words(found)}; {limits_in_words(found)}\n"
         f"{found.tried:,} designs tried, {found.met:,} keep the limits, nothing beats "

@@ -241,7 +241,7 @@ def _step(chore: Chore, designs: Designs, t: Technology) -> _Stepped:
         outside = outside + one.count * passed.outside
         links = links + one.count * passed.links
     arithmetic = cycles / designs.frequency
-    memory = outside / (designs.bandwidth * t["reached"])
+    memory = outside / _streamed(designs, t)
     seconds = _norm(arithmetic, memory, t["sharpness"]) + starts * t["dispatch"]
     on_die = t["overhead"] * t.smaller(designs.node_nm) * designs.voltage**2
     block = designs.shared_mb / designs.chiplets
@@ -259,6 +259,12 @@ def _step(chore: Chore, designs: Designs, t: Technology) -> _Stepped:
         memory=memory,
         useful=macs / (designs.macs * designs.frequency),
     )
+
+
+def _streamed(designs: Designs, t: Technology) -> Real:
+    """What the memory delivers: no more than half of the memory on the dies has room for. [B/s]"""
+    room = _HALF * 1e6 * (designs.local_mb * designs.arrays + designs.shared_mb)
+    return smaller(designs.bandwidth * t["reached"], room / t["latency"])
 
 
 def _passed(one: Product, designs: Designs, each: Real, stays: Real) -> _Passed:

@@ -64,7 +64,7 @@ class Exploration:
         chosen: What it takes.
         slopes: What one per cent more of a size does to joules, area and seconds of the choice, in
             per cent: size -> figure -> per cent.
-        gained: Share by which refining made the energy-delay-area product smaller. [1]
+        gained: Share by which refining made the least energy-delay-area product smaller. [1]
         overhead: κ and what it was fitted to.
         stability: What is left of the ranking under other constants.
         because: Why the choice won and what limits it, sentence by sentence.

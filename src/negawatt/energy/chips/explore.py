@@ -87,8 +87,7 @@ class Found:
         knee: Place of the best compromise in it.
         slopes: What one per cent more clock, bandwidth, shared and local memory does at the knee to
             joules, area and seconds, in per cent. [3, sizes]
-        gained: Mean share by which refining made the energy-delay-area product of the front's
-            points smaller. [1]
+        gained: Share by which refining made the least energy-delay-area product smaller. [1]
     """
 
     search: Search
@@ -148,13 +147,12 @@ def explore(
     progress(f"refining {len(start)} designs", 0.0)
     better = refined(start, problem)
     costs = problem.costs(better)
-    before = np.log(seen.costs.objectives[seen.front]).sum(axis=-1)
-    gained = 1.0 - np.exp(np.log(costs.objectives).sum(axis=-1) - before)
+    least = [np.prod(c, axis=-1).min() for c in (costs.objectives, seen.costs.objectives)]
     front = better.taken(front_of(costs.objectives))
     knee = knee_of(problem.costs(front).objectives)
     slopes = gradients(front.taken(np.array([knee])), problem)[0, :3]
     progress(f"refining {len(start)} designs", 1.0)
-    return Found(seen, front, knee, slopes, float(gained.mean()))
+    return Found(seen, front, knee, slopes, float(1.0 - least[0] / least[1]))
 
 
 def candidates(designs: Designs, costs: Costs) -> tuple[Candidate, ...]:

@@ -9,6 +9,7 @@ A step goes where no objective grows, and is taken only when none has grown and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from negawatt.energy.chips.cost import Costs, Limits, cost_of, excess_of
 from negawatt.energy.chips.design import Designs
 from negawatt.energy.chips.mix import Mix
-from negawatt.energy.chips.technology import MEMORIES, Technology
+from negawatt.energy.chips.technology import BITS, MEMORIES, PRECISIONS, Technology
 
 #: Names of the columns that vary, in order.
 VARIED = ("frequency", "bandwidth", "shared_mb", "local_mb")
@@ -120,7 +121,10 @@ def _bounds(designs: Designs, t: Technology) -> tuple[Any, Any]:
     """Of the logarithms; a design that starts beyond one stays where it is. [n, sizes], twice"""
     full = designs.stacks * t.each("rate", MEMORIES, designs.memory)
     one = np.ones(len(designs))
-    low = np.stack([0.3 * t["frequency"] * one, 0.25 * full, 1.0 * one, 0.0625 * one], axis=-1)
+    bits = np.array([float(BITS[name]) for name in PRECISIONS])[designs.precision]
+    tiles = 2.0 * designs.rows * designs.cols * bits / 8e6  # one in use, one coming [MB]
+    local = np.maximum(tiles, 0.0625)
+    low = np.stack([0.3 * t["frequency"] * one, 0.25 * full, 1.0 * one, local], axis=-1)
     high = np.stack([1.4 * t["frequency"] * one, full, 512.0 * one, 16.0 * one], axis=-1)
     now = _at(designs)
     return np.minimum(np.log(low), now), np.maximum(np.log(high), now)
@@ -130,7 +134,7 @@ def _downhill(slopes: Any, now: Any, low: Any, high: Any) -> Any:
     """Unit directions along which no objective grows at first. [n, sizes]
 
     The shortest vector in the hull of the gradients, reversed, goes down on all of them (Désidéri,
-    2012); it is found by exact line searches between corners.
+    2012); it is found exactly, as the nearest of the nearest points of all faces.
     """
     # What cannot move any further plays no part; its slopes are those of a wall.
     stuck = (now <= low + 1e-12) | (now >= high - 1e-12)
@@ -151,14 +155,24 @@ def _shortest(slopes: Any) -> Any:
     # An objective that is flat has no say: its corner repeats that of the steepest.
     steepest = np.take_along_axis(corners, length.argmax(axis=1)[:, :, None], axis=1)
     corners = np.where(length > _FLAT, corners, steepest)
-    point = corners.mean(axis=1)
-    for _ in range(24):
-        along = np.einsum("nkd,nd->nk", corners, point)
-        corner = np.take_along_axis(corners, along.argmin(axis=1)[:, None, None], axis=1)[:, 0]
-        gap = point - corner
-        share = np.einsum("nd,nd->n", gap, point) / np.maximum((gap**2).sum(axis=-1), 1e-30)
-        point = point - np.clip(share, 0.0, 1.0)[:, None] * gap
+    point, least = corners[:, 0], np.full(len(corners), np.inf)
+    for members in _FACES:
+        some = corners[:, members]
+        # Of the face's plane the nearest point; a trace of identity stands for corners that coincide.
+        gram = np.einsum("nkd,njd->nkj", some, some) + _TRACE * np.eye(len(members))
+        shares = np.linalg.solve(gram, np.ones((len(corners), len(members), 1)))[:, :, 0]
+        shares /= shares.sum(axis=1, keepdims=True)
+        near = np.einsum("nk,nkd->nd", shares, some)
+        away = (near**2).sum(axis=1)
+        closer = (shares >= -_TRACE).all(axis=1) & (away < least)
+        point = np.where(closer[:, None], near, point)
+        least = np.where(closer, away, least)
     return point
+
+
+#: Corners, edges, triangles and the whole of the hull of four gradients.
+_FACES = tuple(list(face) for size in range(1, 5) for face in combinations(range(4), size))
+_TRACE = 1e-12
 
 
 def _moved(designs: Designs, logs: Any, t: Technology) -> Designs:
