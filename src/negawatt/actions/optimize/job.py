@@ -13,7 +13,14 @@ from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import conclude, stages
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
-from negawatt.actions.optimize.plans import divergence, fitting, frozen, next_budget, uniform_plan
+from negawatt.actions.optimize.plans import (
+    divergence,
+    fitting,
+    frozen,
+    hopeless,
+    next_budget,
+    uniform_plan,
+)
 from negawatt.actions.optimize.stages import Entry, Texts, products
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.bank import WeightBank
@@ -361,12 +368,15 @@ class OptimizeJob:
         trials: list[Trial] = []
         for number in range(total):
             tools.progress("verify", number / total)
+            losses = conclude.weighed([*uniform, *trials])
+            found = [(one, losses[name].sure) for one, name in known]
             if number < len(choices):
                 choice = choices[number]
+                if hopeless(found, choice, self.order.max_loss):
+                    continue
             else:
-                losses = conclude.weighed([*uniform, *trials])
-                found = [(one, losses[name].sure) for one, name in known]
-                nearer = next_budget(found, self.order.max_loss, problem.bounds())
+                start = problem.bounds()[1], losses[INT8].sure
+                nearer = next_budget(found, self.order.max_loss, problem.bounds()[0], start)
                 if nearer is None:
                     break
                 given = (sensitivity, problem.energy, *nearer)

@@ -43,14 +43,14 @@ class Effort:
     window: int = 256  # tokens per scored window
     calibration_tokens: int = 24_576
     selection_tokens: int = 6_144
-    test_tokens: int = 8_192
+    test_tokens: int = 6_144
     kl_tokens: int = 1_024  # whose whole distribution is compared
     hessian_windows: int = 24
     sensitivity_samples: int = 32
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
     search_steps: int = 3  # gradient steps per energy budget
     budget_shares: tuple[float, ...] = (0.8, 0.6, 0.35)
-    refinements: int = 1  # more budgets, closing in on the allowed loss
+    refinements: int = 2  # more budgets, closing in on the allowed loss
     formats: int = 3  # candidates per layer, at most
     rounds: int = 4  # of paired timing per variant
     openings: int = 2  # among which those at writing are divided, at least one round each

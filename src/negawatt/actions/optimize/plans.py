@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from negawatt.compress.problem import Choice
 from negawatt.core.records import Format, Layer
 
+_FAR = 2.5  # times the limit; what is cheaper than such a plan is not run
 _NEAR = 0.12  # searched losses within this share of the limit need no closer look
 
 
@@ -41,14 +42,15 @@ def pieces(windows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def next_budget(
-    known: list[tuple[Choice, float]], limit: float, bounds: tuple[float, float]
+    known: list[tuple[Choice, float]], limit: float, least: float, start: tuple[float, float]
 ) -> tuple[Choice, float] | None:
     """Where to look closer: a budget between the last allowed plan and the first refused one.
 
     Args:
         known: Choices with the loss each was found to have.
         limit: Allowed loss. [1]
-        bounds: Least and greatest energy of any plan.
+        least: Energy of the cheapest plan there is.
+        start: Energy and loss of uniform int8, from where the search sets out.
 
     Returns:
         The choice whose prices to use and the budget, or None when the front is close enough.
@@ -57,22 +59,26 @@ def next_budget(
     refused = [(c, loss) for c, loss in known if loss > limit]
     if not known:
         return None
-    low, high = bounds
     cheap, cheap_loss = min(refused, key=lambda pair: -pair[0].energy, default=(None, math.inf))
     best, best_loss = min(allowed, key=lambda pair: pair[0].energy, default=(None, 0.0))
     if best is not None and best_loss > limit * (1 - _NEAR):
         return None
     if cheap is None and best is not None:  # everything is allowed: go lower
-        return best, low + 0.5 * (best.energy - low)
-    if cheap is None:
+        return best, least + 0.5 * (best.energy - least)
+    if cheap is None or (best is None and start[1] > limit):
         return None
-    top_energy = best.energy if best is not None else high
-    top_loss = max(best_loss, 0.0)
+    top_energy, top_loss = start if best is None else (best.energy, best_loss)
+    top_loss = max(top_loss, 0.0)
     # Loss grows roughly with the square of the energy given up.
     reach = math.sqrt(max(limit - top_loss, 0.0) / max(cheap_loss - top_loss, 1e-9))
     reach = min(max(0.9 * reach, 0.2), 0.75)  # short of it: a plan just above the limit is no use
     budget = top_energy - reach * (top_energy - cheap.energy)
     return cheap, budget
+
+
+def hopeless(known: list[tuple[Choice, float]], choice: Choice, limit: float) -> bool:
+    """True when a plan that takes no less energy has lost far more than is allowed."""
+    return any(one.energy >= choice.energy and loss > _FAR * limit for one, loss in known)
 
 
 def divergence(base: NDArray[np.float32], other: NDArray[np.float32]) -> float:
