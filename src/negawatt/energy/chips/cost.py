@@ -108,8 +108,8 @@ def silicon_of(designs: Designs, t: Technology) -> Silicon:
     }
     active = sum(parts.values())
     edge = designs.stacks * t.each("width", MEMORIES, designs.memory) / t["edge_share"]
-    parts["padding"] = greater(0.0, (edge / 4.0) ** 2 - active)
-    total = active + parts["padding"]
+    total = greater(active, (edge / 4.0) ** 2)
+    parts["padding"] = total - active
     die = total / designs.chiplets
     made = t.of_node("fab_kwh_cm2", designs.node_nm) * t["fab_intensity"]
     made = made + t.of_node("gases_kg_cm2", designs.node_nm) + t["materials"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from negawatt.energy.chips.exploration import Exploration
 from negawatt.energy.chips.explore import Candidate, described
+from negawatt.reports.figures import plain
 from negawatt.reports.plots.plot import Plot, Trace, axis, layout, safe, wrapped
 
 #: What parts of the joules are drawn together; a colour of the page each.
@@ -70,7 +71,7 @@ def _ring(one: Candidate) -> Trace:
 def _parts(found: Exploration) -> Plot:
     shown = _spread(found)
     names = [
-        f"{'chosen: ' if one is found.choice else ''}{one.area:.3g} mm², {one.seconds:.3g} s"
+        f"{'chosen: ' if one is found.choice else ''}{plain(one.area)} mm², {plain(one.seconds)} s"
         for one in shown
     ]
     return Plot(
@@ -82,20 +83,26 @@ def _parts(found: Exploration) -> Plot:
             f"{name}: {', '.join(f'{part} {value:.3g} J' for part, value in one.parts.items())}"
             for name, one in zip(names, shown, strict=True)
         ),
-        traces=[_bar(at, shown, names) for at in range(len(_GROUPS))],
+        traces=[_bar(at, shown) for at in range(len(_GROUPS))],
         layout=layout(
             barmode="stack",
             xaxis=axis("energy, J/token (modelled)"),
-            yaxis=axis("", type="category", autorange="reversed", ticksuffix="  "),
+            yaxis=axis(
+                "",
+                autorange="reversed",
+                tickvals=list(range(len(names))),
+                ticktext=names,
+                ticksuffix="  ",
+            ),
         ),
         height=200 + 30 * len(shown),
     )
 
 
-def _bar(at: int, shown: Sequence[Candidate], names: Sequence[str]) -> Trace:
+def _bar(at: int, shown: Sequence[Candidate]) -> Trace:
     name, parts = _GROUPS[at]
     return {
-        "type": "bar", "orientation": "h", "name": name, "y": list(names),
+        "type": "bar", "orientation": "h", "name": name, "y": list(range(len(shown))),
         "x": [sum(one.parts[part] for part in parts) for one in shown],
         "marker": {"color": f"var(--part-{at})"},
         "hovertemplate": f"{name}: %{{x:.3g}} J/token<extra></extra>",
