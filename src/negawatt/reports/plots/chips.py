@@ -31,7 +31,7 @@ def _front(found: Exploration) -> Plot:
         name="chips",
         title="Designs that nothing beats",
         caption="Further left and lower is better; colour is the time of a batch of requests. A "
-        "design is here when no other has fewer joules, less area and less time at once.",
+        "design is here when no other is as good in joules, area and time and better in one.",
         alt=f"Scatter plot of {len(found.front)} designs. Chosen: {described(one.design)}, "
         f"{one.joules:.3g} J/token, {one.area:.3g} mm², {one.seconds:.3g} s.",
         traces=[_cloud(found.front), _ring(one)],
@@ -61,7 +61,7 @@ def _cloud(front: Sequence[Candidate]) -> Trace:
 def _ring(one: Candidate) -> Trace:
     return {
         "type": "scatter", "mode": "markers+text", "name": "chosen", "hoverinfo": "skip",
-        "x": [one.area], "y": [one.joules], "text": ["  chosen"], "textposition": "middle right",
+        "x": [one.area], "y": [one.joules], "text": ["chosen<br> "], "textposition": "top center",
         "textfont": {"size": 12, "color": "var(--accent)"},
         "marker": {"symbol": "circle-open", "size": 24, "color": "var(--accent)",
                    "line": {"width": 3, "color": "var(--accent)"}},
