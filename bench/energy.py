@@ -29,13 +29,15 @@ import numpy.typing as npt
 
 from negawatt.core.factors import table
 from negawatt.energy.devices import Datasheet, datasheets_in
-from negawatt.energy.fitting import Windows, fit
+from negawatt.energy.fitting import Windows
+from negawatt.energy.left_out import covered, left_out
 from negawatt.energy.published import Totals, totals_in, windows_in
 
 RESULTS = Path(__file__).parent / "results" / "energy.json"
 DATA = Path(os.environ.get("NEGAWATT_DATA", Path(__file__).parents[2] / "shared"))
 DEVICES = {"H100": "H100-SXM5-80GB", "B200": "B200-SXM-180GB", "A100-SXM4-40GB": "A100-SXM4-40GB"}
 SOURCES = {"H100": "mlenergy_v3", "B200": "mlenergy_v3", "A100-SXM4-40GB": "mlenergy_v2"}
+LEAST = 3  # models of a kind, below which a band of the others says nothing
 SHARE = 0.9  # of left-out points that the band is to hold
 
 Floats = npt.NDArray[np.float64]
@@ -53,34 +55,17 @@ class Case:
     sheet: Datasheet
 
 
-def left_out(windows: Windows, sheet: Datasheet) -> Floats:
-    """Logarithm of predicted over measured joules, each model left out in turn. [windows]"""
+def coverage(errors: Floats, windows: Windows) -> tuple[float, float]:
+    """Share of errors in bands of the other models of their kind, and the middle factor. [1], [1]"""
+    experts = np.asarray(windows.load.expert_layers) > 0
     groups = np.array(windows.groups)
-    found = np.empty(len(windows))
-    for group in sorted(set(windows.groups)):
-        here = groups == group
-        unseen = windows.where(here)
-        told = fit(windows.where(~here), sheet.usual)
-        found[here] = np.log(told.joules(unseen.load, unseen.kinds) / unseen.joules)
-    return found
-
-
-def covered(errors: Floats, groups: Sequence[str]) -> tuple[float, float]:
-    """Share that bands from the other models hold, and the middle one's factor. [1], [1]
-
-    Each model counts once in a band, however many windows it has.
-    """
-    names = np.array(groups)
-    inside, widths = [], []
-    for group in sorted(set(groups)):
-        others = np.abs(errors[names != group])
-        weight = np.array([1 / (names == name).sum() for name in names[names != group]])
-        order = np.argsort(others)
-        reached = np.cumsum(weight[order]) / (weight.sum() + 1)  # the one left out counts too
-        width = others[order][min(np.searchsorted(reached, SHARE), len(others) - 1)]
-        inside.extend(np.abs(errors[names == group]) <= width)
-        widths.append(math.exp(width))
-    return float(np.mean(inside)), float(np.median(widths))
+    inside, factors = 0.0, []
+    for kind in (experts, ~experts):
+        if len(set(groups[kind])) >= LEAST:
+            share, factor = covered(errors[kind], groups[kind].tolist(), SHARE)
+            inside += share * kind.sum()
+            factors += [factor] * int(kind.sum())
+    return inside / len(factors), float(np.median(factors))
 
 
 def ecologits(row: Row, totals: Totals) -> float:
@@ -90,7 +75,7 @@ def ecologits(row: Row, totals: Totals) -> float:
     one = known["energy_alpha"] * math.exp(known["energy_beta"] * batch) * billions
     needed = known["memory_overhead"] * totals.parameters / 1e9 * known["bits"] / 8
     gpus = 2 ** math.ceil(math.log2(math.ceil(needed / known["gpu_memory"])))
-    return gpus * (one + known["energy_gamma"]) * 3600.0
+    return float(gpus * (one + known["energy_gamma"]) * 3600.0)
 
 
 def mean_error(predicted: Sequence[float] | Floats, measured: Floats) -> float:
@@ -101,8 +86,8 @@ def mean_error(predicted: Sequence[float] | Floats, measured: Floats) -> float:
 def measure(case: Case) -> dict[str, Any]:
     """The figures of one case."""
     windows = windows_in(case.rows, case.totals)
-    errors = left_out(windows, case.sheet)
-    share, factor = covered(errors, windows.groups)
+    errors = left_out(windows, case.sheet.usual).joules
+    share, factor = coverage(errors, windows)
     sequences, devices = np.asarray(windows.load.sequences), np.asarray(windows.load.devices)
     token = windows.joules / sequences
     whole = [case.sheet.power_w * n * t for n, t in zip(devices, windows.seconds, strict=True)]

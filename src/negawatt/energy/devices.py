@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from negawatt.core.errors import UsageError
+from negawatt.energy.priors import priors
 from negawatt.energy.roofline import Constants
-
-#: Shares of a datasheet's rates that engines reach, and joules of the size that regressions on whole
-#: GPUs find. Assumed: where windows tell, they decide, and where they do not, the fit says so.
-_REACHED_BANDWIDTH, _REACHED_RATE = 0.7, 0.5
-_USUAL = Constants(
-    bandwidth=1.0,
-    rate=1.0,
-    layer_s=2e-5,
-    sequence_s=3e-5,
-    link_s=1.5e-5,
-    expert_s=3e-5,
-    sharpness=2.0,
-    static_w=1.0,
-    weight_j=6e-11,
-    context_j=6e-11,
-    operation_j=4.5e-13,
-    link_j=1e-10,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +51,12 @@ class Datasheet:
     @property
     def usual(self) -> Constants:
         """What an engine may be expected to make of it."""
-        return _USUAL.changed(
-            {
-                "bandwidth": _REACHED_BANDWIDTH * self.bandwidth,
-                "rate": _REACHED_RATE * self.rate,
-                # A device that works keeps far more awake than one at rest.
-                "static_w": max(2.0 * (self.idle_w or 0.0), 0.25 * self.power_w),
-            }
-        )
+        usual = {name: prior.value for name, prior in priors().items()}
+        usual["bandwidth"] *= self.bandwidth
+        usual["rate"] *= self.rate
+        # A device that works keeps far more awake than one at rest.
+        usual["static_w"] = max(2.0 * (self.idle_w or 0.0), usual["static_w"] * self.power_w)
+        return Constants(**usual)
 
 
 def read_datasheets(rows: Iterable[Mapping[str, str]]) -> dict[str, Datasheet]:
@@ -106,4 +89,12 @@ def datasheets_in(file: Path) -> dict[str, Datasheet]:
     import csv
 
     with file.open(encoding="utf-8", newline="") as lines:
-        return read_datasheets(csv.DictReader(lines))
+        return read_datasheets(csv.DictReader(line for line in lines if not line.startswith("#")))
+
+
+@cache
+def known_datasheets() -> Mapping[str, Datasheet]:
+    """Those that come with the package, by name."""
+    file = files("negawatt") / "data" / "devices" / "accelerators.csv"
+    with as_file(file) as path:
+        return datasheets_in(path)

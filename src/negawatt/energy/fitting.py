@@ -22,26 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.core.errors import UsageError
+from negawatt.energy.priors import priors
 from negawatt.energy.roofline import Constants, time_of
 from negawatt.energy.workload import Load
 
 Floats = NDArray[np.float64]
 
-#: How far a datasheet's value may be off, in the logarithm; what nobody publishes is wide.
-_WIDTHS = {
-    "bandwidth": 0.2,
-    "rate": 0.5,
-    "layer_s": 0.8,
-    "sequence_s": 0.8,
-    "link_s": 0.8,
-    "expert_s": 0.8,
-    "sharpness": 0.4,
-    "static_w": 0.35,
-    "weight_j": 0.5,
-    "context_j": 0.6,
-    "operation_j": 0.5,
-    "link_j": 1.0,
-}
 _PRICES = ("static_w", "weight_j", "context_j", "operation_j", "link_j")
 _TIMES = tuple(name for name in Constants.names() if name not in _PRICES)
 _JOULES_OFF, _TIME_OFF = 0.07, 0.15  # what the law itself may be off by
@@ -146,8 +132,18 @@ def fit(windows: Windows, start: Constants) -> Fit:
     priced = start.changed(dict(zip(_PRICES, prices.tolist(), strict=True)))
     found, waits, time_scatter = _fit_times(windows, priced)
     scatter = dict(zip((*_PRICES, *_TIMES), [*price_scatter, *time_scatter], strict=True))
-    untold = tuple(name for name in Constants.names() if scatter[name] > _TOLD * _WIDTHS[name])
+    widths = _widths(Constants.names())
+    untold = tuple(
+        name
+        for name, width in zip(Constants.names(), widths, strict=True)
+        if scatter[name] > _TOLD * width
+    )
     return Fit(found, scatter, untold, waits)
+
+
+def _widths(names: Sequence[str]) -> Floats:
+    """How far the expected value of each constant may be off, in the logarithm."""
+    return np.array([priors()[name].width for name in names])
 
 
 def _amounts(load: Load, seconds: Floats) -> Floats:
@@ -167,7 +163,7 @@ def _fit_prices(windows: Windows, start: Constants) -> tuple[Floats, list[float]
     from scipy.optimize import nnls
 
     usual = np.array([getattr(start, name) for name in _PRICES])
-    widths = np.array([_WIDTHS[name] for name in _PRICES])
+    widths = _widths(_PRICES)
     relative = _amounts(windows.load, windows.seconds) * usual / windows.joules[:, None]
     weights, trust = windows.weights, np.ones(len(windows))
     table = aim = found = np.ones(0)
@@ -194,7 +190,7 @@ def _fit_times(
     usual, prices = start.logs(), np.array([getattr(start, name) for name in _PRICES])
     kinds, kind = np.unique(np.array(windows.kinds, dtype=str), return_inverse=True)
     begin = np.concatenate([usual[places], np.full(len(kinds), np.log(_WAIT_S))])
-    widths = np.array([*(_WIDTHS[name] for name in _TIMES), *([_WAIT_WIDTH] * len(kinds))])
+    widths = np.concatenate([_widths(_TIMES), np.full(len(kinds), _WAIT_WIDTH)])
     weights = windows.weights
 
     def built(logs: Floats) -> Constants:

@@ -40,8 +40,13 @@ class Errors:
     seconds: Floats
     groups: tuple[str, ...]
 
+    def where(self, chosen: NDArray[np.bool_]) -> Errors:
+        """Those of some windows."""
+        groups = tuple(self.groups[i] for i in np.flatnonzero(chosen))
+        return Errors(self.joules[chosen], self.seconds[chosen], groups)
+
     def band(self, share: float) -> Band | None:
-        """The split conformal band: as wide as the errors on left-out models were; None for few."""
+        """The conformal band: as wide as the errors on left-out models were; None for few."""
         if len(set(self.groups)) < _LEAST:
             return None
         joules, seconds = (
@@ -70,26 +75,39 @@ def left_out(windows: Windows, start: Constants) -> Errors:
 
 
 def width(errors: Floats, groups: Sequence[str], share: float) -> float:
-    """Half the width of the band that holds `share` of the errors, every model counting once. [1]
+    """Half the width of the band for models to come. [1]
 
-    >>> width(np.array([0.1, -0.3, 0.2, 0.0]), ("a", "a", "b", "b"), 0.5)
-    0.1
+    As wide as the share of errors, every model counting once, and wider by Student's factor, because
+    a few models tell little of others.
+
+    >>> round(width(np.array([0.1, -0.3, 0.2, 0.0]), ("a", "a", "b", "c"), 0.5), 3)
+    0.121
     """
+    from scipy.stats import norm, t
+
     names = np.array(groups)
     sizes = np.abs(errors)
-    weight = np.array([1 / (names == name).sum() for name in names])
+    count = {name: int((names == name).sum()) for name in set(groups)}
+    weight = np.array([1 / count[name] for name in groups])
     order = np.argsort(sizes)
     reached = np.cumsum(weight[order]) / weight.sum()
-    place = min(int(np.searchsorted(reached, share)), len(sizes) - 1)
-    return float(sizes[order[place]])
+    place = min(int(np.searchsorted(reached, share - 1e-12)), len(sizes) - 1)
+    one_sided = (1 + share) / 2
+    few = float(t.ppf(one_sided, max(1, len(count) - 1)) / norm.ppf(one_sided))
+    return few * float(sizes[order[place]])
 
 
-def covered(errors: Floats, groups: Sequence[str], share: float) -> float:
-    """Share of errors inside bands made from the other models alone. [1]"""
+def covered(errors: Floats, groups: Sequence[str], share: float) -> tuple[float, float]:
+    """Share of errors inside bands made from the other models alone, and the middle band's factor.
+
+    Returns:
+        Share [1] and factor, 1 or more [1].
+    """
     names = np.array(groups)
     inside: list[bool] = []
+    widths = []
     for group in sorted(set(groups)):
         here = names == group
-        limit = width(errors[~here], names[~here].tolist(), share)
-        inside.extend(np.abs(errors[here]) <= limit)
-    return float(np.mean(inside))
+        widths.append(width(errors[~here], names[~here].tolist(), share))
+        inside.extend(np.abs(errors[here]) <= widths[-1])
+    return float(np.mean(inside)), math.exp(float(np.median(widths)))

@@ -58,7 +58,8 @@ class DeviceProfile:
         scatter: Standard error of the logarithm of each constant, by name. [1]
         unidentified: Constants that stand where the datasheet has them.
         waits: Waiting time per step of each kind of run. [s]
-        band: How far predictions for unseen models may be off.
+        band: How far predictions for unseen dense models may be off.
+        expert_band: The same for models with experts; None where `band` speaks for them too.
         hull: Least and greatest of each quantity of `reach` in the windows.
         windows: How many there were.
         models: Of how many models.
@@ -76,6 +77,7 @@ class DeviceProfile:
     windows: int
     models: int
     kind: Kind
+    expert_band: Band | None = None
     version: int = VERSION
 
     @property
@@ -97,13 +99,17 @@ class DeviceProfile:
                 found.append(f"{name} {value:.3g}, calibrated on {low:.3g} to {high:.3g}")
         return tuple(found)
 
-    def joules(self, value: float, *, unit: str = "J") -> Estimate:
-        """A predicted energy with the band of this profile."""
-        return self._told(value, self.band.joules, unit)
+    def band_of(self, load: Load) -> Band:
+        """The band that speaks for a step."""
+        return self.expert_band if self.expert_band and load.expert_layers > 0 else self.band
 
-    def seconds(self, value: float, *, unit: str = "s") -> Estimate:
-        """A predicted time with the band of this profile."""
-        return self._told(value, self.band.seconds, unit)
+    def joules(self, value: float, load: Load, *, unit: str = "J") -> Estimate:
+        """A predicted energy with the band of this profile for steps like `load`."""
+        return self._told(value, self.band_of(load).joules, unit)
+
+    def seconds(self, value: float, load: Load, *, unit: str = "s") -> Estimate:
+        """A predicted time with the band of this profile for steps like `load`."""
+        return self._told(value, self.band_of(load).seconds, unit)
 
     def _told(self, value: float, factor: float, unit: str) -> Estimate:
         return Estimate(

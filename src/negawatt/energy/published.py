@@ -20,7 +20,10 @@ from negawatt.energy.workload import Load, Split, Step
 #: Bits of a weight by the name of its precision; "mxfp4" has a scale of 8 bits for every 32.
 BITS: Mapping[str, float] = {"fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "mxfp4": 4.25}
 
-_USUAL_PROMPT = 300.0  # tokens, where a source does not tell
+_USUAL_PROMPT = 300.0  # tokens of a question, where a source does not tell
+#: Kinds of runs whose prompts are whole files. Where nobody tells their length they are left out, as the
+#: prompt is what a prediction starts from.
+_LONG = frozenset({"sourcegraph-fim"})
 _VARIANT = re.compile(r"-(FP8|Instruct|Thinking|2507|it|0528|Coder)(?=-|$)")
 
 
@@ -128,7 +131,7 @@ def totals_in(rows: Iterable[Mapping[str, str]]) -> dict[str, Totals]:
 def windows_in(rows: Iterable[Mapping[str, str]], models: Mapping[str, Totals]) -> Windows:
     """Windows of a table with the columns of `measured_energy.csv`.
 
-    Rows without a model, a batch, a length, joules or a rate are left out.
+    Rows without a model, a batch, the length of prompts and replies, joules or a rate are left out.
     """
     anatomies = {name: anatomy_from(name, totals) for name, totals in models.items()}
     loads, joules, seconds, groups, kinds = [], [], [], [], []
@@ -137,9 +140,10 @@ def windows_in(rows: Iterable[Mapping[str, str]], models: Mapping[str, Totals]) 
         written, each = _number(row, "out_tokens"), _number(row, "j_per_output_token")
         rate, bits = _number(row, "output_tok_per_s"), BITS.get(row.get("weight_precision", ""))
         anatomy = anatomies.get(row.get("model", ""))
-        if not (batch and written and each and rate and bits and anatomy):
+        usual = None if row.get("task") in _LONG else _USUAL_PROMPT
+        prompt = _number(row, "in_tokens") or usual
+        if not (batch and prompt and written and each and rate and bits and anatomy):
             continue
-        prompt = _number(row, "in_tokens") or _USUAL_PROMPT
         devices, spread = int(_number(row, "n_devices") or 1), (_number(row, "ep") or 1) > 1
         split: Split = "expert" if spread and (_number(row, "tp") or 1) == 1 else "tensor"
         step = Step(
