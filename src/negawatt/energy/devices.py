@@ -54,6 +54,9 @@ class Datasheet:
         usual = {name: prior.value for name, prior in priors().items()}
         usual["bandwidth"] *= self.bandwidth
         usual["rate"] *= self.rate
+        for name in ("weight_j", "context_j", "link_j"):
+            usual[name] *= self.power_w / self.bandwidth
+        usual["operation_j"] *= self.power_w / self.rate
         # A device that works keeps far more awake than one at rest.
         usual["static_w"] = max(2.0 * (self.idle_w or 0.0), usual["static_w"] * self.power_w)
         return Constants(**usual)
