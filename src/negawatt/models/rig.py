@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.cache_utils import DynamicCache
 
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.meters.machine import here
+from negawatt.models.kept_context import kept
 from negawatt.models.quiet import quiet
 
 _LOW = -5  # of whole numbers that are multiplied
@@ -97,13 +97,13 @@ class TorchRig:
     def decode(self, config: Mapping[str, Any], batch: int, context: int, stride: int) -> Built:
         """Write `stride` tokens behind `context` kept ones; each round begins there again."""
         model = self._model(config)
-        kept = self._kept(model, batch, context)
+        cache = kept(model.config, batch, context, stride, self._device)
         tokens = torch.zeros(batch, 1, dtype=torch.long, device=self._device)
 
         def once() -> None:
             for _ in range(stride):
-                model(input_ids=tokens, past_key_values=kept, use_cache=True, logits_to_keep=1)
-            kept.crop(-stride)
+                model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            cache.crop(-stride)
 
         return self._many(once), stride
 
@@ -138,18 +138,6 @@ class TorchRig:
             self._forget()
             self._held = (key, _random(config, self._device))
         return self._held[1]
-
-    def _kept(self, model: Any, batch: int, context: int) -> Any:
-        """A context that nobody wrote, as large as if somebody had."""
-        settings = model.config
-        size = settings.hidden_size // settings.num_attention_heads
-        shape = (batch, settings.num_key_value_heads, context, size)
-        cache = DynamicCache(config=settings)
-        with torch.inference_mode():
-            for layer in range(settings.num_hidden_layers):
-                keys = torch.randn(shape, dtype=torch.bfloat16, device=self._device)
-                cache.update(keys, keys.clone(), layer)
-        return cache
 
 
 def _random(config: Mapping[str, Any], device: torch.device) -> Any:

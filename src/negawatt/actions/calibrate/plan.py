@@ -3,8 +3,8 @@
     rest       what the device draws when nothing is asked of it
     product    one large matrix product for each number format: operations alone
     copy       a large copy: bytes alone
-    decode     one token for each sequence: a tiny model, whose time is launches alone, and two larger
-               ones at several batches and contexts
+    decode     one token for each sequence: a tiny model, whose time is launches alone, and larger ones
+               at several batches and contexts
     prefill    a whole prompt at once, of two lengths
 """
 
@@ -141,7 +141,7 @@ class Plan:
 class _Scale:
     """Sizes for a class of devices."""
 
-    shapes: tuple[Shape, Shape, Shape]
+    shapes: tuple[Shape, ...]
     edge: int
     copied: int
     batches: tuple[int, ...]
@@ -153,16 +153,14 @@ class _Scale:
 _TINY = Shape(name="tiny", hidden=64, layers=16, heads=4, kv_heads=2, ffn=192, vocabulary=512)
 _CPU = (
     _TINY,
+    Shape(name="15M", hidden=256, layers=12, heads=4, kv_heads=2, ffn=768, vocabulary=8192),
     Shape(name="40M", hidden=512, layers=10, heads=8, kv_heads=4, ffn=1536, vocabulary=8192),
     Shape(name="160M", hidden=1024, layers=12, heads=16, kv_heads=8, ffn=2816, vocabulary=8192),
-)
-_1B = Shape(
-    name="1.5B", hidden=2048, layers=16, heads=32, kv_heads=8, ffn=8192, vocabulary=128_256
 )
 _GPU = (
     _TINY,
     Shape(name="0.3B", hidden=1024, layers=16, heads=16, kv_heads=8, ffn=2816, vocabulary=32_768),
-    _1B,
+    Shape(name="1.5B", hidden=2048, layers=16, heads=32, kv_heads=8, ffn=8192, vocabulary=128_256),
     Shape(name="8B", hidden=4096, layers=32, heads=32, kv_heads=8, ffn=14_336, vocabulary=128_256),
 )
 _ROOMY = 40e9  # bytes of memory from which a GPU holds an 8B model and its contexts
@@ -184,7 +182,7 @@ def designed(
 
     >>> plan = designed(accelerator=False, memory_bytes=8e9, dtypes=["bfloat16", "float32"])
     >>> len({task.group for task in plan.tasks}), plan.lasts < 300
-    (4, True)
+    (5, True)
     """
     scale = _scale(accelerator=accelerator, memory_bytes=memory_bytes)
     room = _ROOM * memory_bytes
@@ -210,8 +208,7 @@ def designed(
 def _scale(*, accelerator: bool, memory_bytes: float) -> _Scale:
     if not accelerator:
         return _Scale(_CPU, 1024, 2**28, (1, 4, 16), 128, 1024, (64, 256))
-    tiny, small, middle, large = _GPU
-    shapes = (tiny, middle, large) if memory_bytes >= _ROOMY else (tiny, small, middle)
+    shapes = _GPU if memory_bytes >= _ROOMY else _GPU[:-1]
     return _Scale(shapes, 8192, 2**30, (1, 8, 64), 512, 4096, (512, 2048))
 
 
