@@ -1,11 +1,11 @@
 """Which windows a calibration measures: a designed set, as data.
 
-    rest       what the device draws when nothing is asked of it
-    product    one large matrix product for each number format: operations alone
-    copy       a large copy: bytes alone
-    decode     one token for each sequence: a tiny model, whose time is launches alone, and larger ones
-               at several batches and contexts
-    prefill    a whole prompt at once, of two lengths
+rest       what the device draws when nothing is asked of it
+product    one large matrix product for each number format: operations alone
+copy       a large copy: bytes alone
+decode     one token for each sequence: a tiny model, whose time is launches alone, and larger ones
+           at several batches and contexts
+prefill    a whole prompt at once, of two lengths
 """
 
 from __future__ import annotations

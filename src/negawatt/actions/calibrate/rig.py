@@ -41,9 +41,7 @@ class Rig(Protocol):
     def copy(self, count: int) -> Exercise:
         """Copy so many bytes from memory to memory."""
 
-    def decode(
-        self, config: Mapping[str, Any], batch: int, context: int, stride: int
-    ) -> Exercise:
+    def decode(self, config: Mapping[str, Any], batch: int, context: int, stride: int) -> Exercise:
         """Write `stride` tokens behind `context` kept ones; each round begins there again."""
 
     def prefill(self, config: Mapping[str, Any], batch: int, tokens: int) -> Exercise:

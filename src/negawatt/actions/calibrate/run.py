@@ -17,7 +17,7 @@ from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.meters.boundary import covers_cpu, kind_of, outermost
 from negawatt.meters.facts import table
 from negawatt.meters.instruments import Instruments
-from negawatt.meters.repeats import Repeats, mean
+from negawatt.meters.repeats import Repeats
 from negawatt.meters.span import Span
 from negawatt.meters.window import Window
 
@@ -134,9 +134,7 @@ def _row(task: Task, plan: Plan, bench: Bench) -> Row:
     return _told(task, spans, rounds * steps, bench.rig.accelerator)
 
 
-def _ready(
-    task: Task, seconds: float, bench: Bench
-) -> tuple[Callable[[int], object], int, int]:
+def _ready(task: Task, seconds: float, bench: Bench) -> tuple[Callable[[int], object], int, int]:
     """The work of a task, warm, the steps of a round and how many rounds fill a window."""
     if task.what == "rest":
         return lambda rounds: bench.sleep(rounds * seconds), 1, 1
@@ -166,7 +164,7 @@ def _built(task: Task, rig: Rig) -> Exercise:
 
 def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None) -> Row:
     runs = Repeats(task.name, tuple(spans))
-    joules = mean([joules_of(span, accelerator) for span in spans]).scaled(1 / steps)
+    joules = _mean([joules_of(span, accelerator) for span in spans]).scaled(1 / steps)
     times = [span.wall_s / steps for span in spans]
     if not joules.value > 0:
         raise MeterUnavailable(
@@ -176,12 +174,18 @@ def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None
     return Row(
         task=task,
         seconds=fmean(times),
-        joules=replace(joules, low=max(0.0, joules.low)),
+        joules=joules,
         cpu_seconds=runs.cpu_seconds.value / steps,
         spread=(max(times) - min(times)) / fmean(times),
         steps=steps * len(spans),
         lasted=sum(span.wall_s for span in spans),
     )
+
+
+def _mean(runs: Sequence[Estimate]) -> Estimate:
+    """Ends averaged: what the meter may be off by is the same in each; the fit sees what differs."""
+    ends = {end: fmean(getattr(run, end) for run in runs) for end in ("value", "low", "high")}
+    return replace(runs[0], **ends, kind=weakest(run.kind for run in runs), period_s=None)
 
 
 def counted(rows: Sequence[Row]) -> bool:
