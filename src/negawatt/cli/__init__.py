@@ -19,6 +19,7 @@ VERBS = MappingProxyType(
         "optimize": "Find the variant of MODEL that spends the fewest joules.",
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
+        "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
@@ -33,6 +34,7 @@ _INTERRUPTED = MappingProxyType(
     {
         "optimize": "finished steps are kept: the same command goes on from there",
         "measure": "the command it ran was interrupted too",
+        "calibrate": "finished windows are kept: the same command goes on from there",
     }
 )
 

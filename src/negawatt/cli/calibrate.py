@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -18,30 +19,36 @@ if TYPE_CHECKING:
     from negawatt.actions.calibrate.fitted import Calibration
     from negawatt.energy.profiles import DeviceProfile
 
-_UNITS = {
-    "bandwidth": "B/s",
-    "rate": "1/s",
-    "sharpness": "",
-    "static_w": "W",
-    "weight_j": "J/B",
-    "context_j": "J/B",
-    "operation_j": "J",
-    "link_j": "J/B",
-}
-_WORDS = {
-    "bandwidth": "bytes that arrive from memory",
-    "rate": "operations in 16 bits",
-    "layer_s": "of each layer, however small",
-    "sequence_s": "of each sequence in a step",
-    "link_s": "of each layer, between devices",
-    "expert_s": "more of a layer with experts",
-    "sharpness": "how hard the roofline's corner is",
-    "static_w": "drawn while a step lasts",
-    "weight_j": "of a byte of weights",
-    "context_j": "of a byte of context",
-    "operation_j": "of an operation in 16 bits",
-    "link_j": "of a byte between devices",
-}
+_PICO = 1e12
+#: Units of constants; those not here are seconds.
+_UNITS = MappingProxyType(
+    {
+        "bandwidth": "B/s",
+        "rate": "op/s",
+        "sharpness": "",
+        "static_w": "W",
+        "weight_j": "pJ/B",
+        "context_j": "pJ/B",
+        "operation_j": "pJ",
+        "link_j": "pJ/B",
+    }
+)
+_WORDS = MappingProxyType(
+    {
+        "bandwidth": "bytes that arrive from memory",
+        "rate": "operations in 16 bits",
+        "layer_s": "of each layer, however small",
+        "sequence_s": "of each sequence in a step",
+        "link_s": "of each layer, between devices",
+        "expert_s": "more of a layer with experts",
+        "sharpness": "how hard the roofline's corner is",
+        "static_w": "drawn while a step lasts",
+        "weight_j": "of a byte of weights",
+        "context_j": "of a byte of context",
+        "operation_j": "of an operation in 16 bits",
+        "link_j": "of a byte between devices",
+    }
+)
 
 
 @click.command()
@@ -181,7 +188,6 @@ def _show(found: Calibration, console: Console) -> None:
 def _constants(profile: DeviceProfile, console: Console) -> Table:
     """Every constant with its scatter; those not told are marked, with where they stand from."""
     from negawatt.energy.roofline import Constants
-    from negawatt.reports.figures import amount
     from negawatt.reports.screen import ruled
 
     table = ruled(console)
@@ -192,15 +198,23 @@ def _constants(profile: DeviceProfile, console: Console) -> Table:
     for name in Constants.names():
         value, untold = float(getattr(profile.constants, name)), name in profile.unidentified
         told = "not identified" if untold else f"±{profile.scatter[name]:.0%}"
-        unit = _UNITS.get(name, "s")
         table.add_row(
             name,
-            amount(value, unit) if unit else f"{value:.3g}",
+            _valued(name, value),
             told,
             _WORDS[name],
             style="dim" if untold else "",
         )
     return table
+
+
+def _valued(name: str, value: float) -> str:
+    from negawatt.reports.figures import amount, plain
+
+    unit = _UNITS.get(name, "s")
+    if unit.startswith("p"):
+        return f"{plain(value * _PICO)} {unit}"
+    return amount(value, unit) if unit else plain(value)
 
 
 def _windows(found: Calibration, console: Console) -> Table:

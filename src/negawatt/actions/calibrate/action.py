@@ -116,7 +116,7 @@ def from_table(
     told = read_table(file, device=device, source=source)
     found = fitted(told.windows, start, told.origin)
     if told.left_out:
-        note = f"{told.left_out} rows of {file.name} lack something and were left out."
+        note = f"{told.left_out} rows of {file.name} lack something that the fit needs and were left out."
         found = replace(found, notes=(note, *found.notes))
     return keep(found, cache)
 

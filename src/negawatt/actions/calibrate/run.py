@@ -17,7 +17,6 @@ from negawatt.core.estimate import Estimate, Kind, weakest
 from negawatt.meters.boundary import covers_cpu, kind_of, outermost
 from negawatt.meters.facts import table
 from negawatt.meters.instruments import Instruments
-from negawatt.meters.repeats import Repeats
 from negawatt.meters.span import Span
 from negawatt.meters.window import Window
 
@@ -163,7 +162,6 @@ def _built(task: Task, rig: Rig) -> Exercise:
 
 
 def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None) -> Row:
-    runs = Repeats(task.name, tuple(spans))
     joules = _mean([joules_of(span, accelerator) for span in spans]).scaled(1 / steps)
     times = [span.wall_s / steps for span in spans]
     if not joules.value > 0:
@@ -175,7 +173,7 @@ def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None
         task=task,
         seconds=fmean(times),
         joules=joules,
-        cpu_seconds=runs.cpu_seconds.value / steps,
+        cpu_seconds=fmean(span.cpu_s for span in spans) / steps,
         spread=(max(times) - min(times)) / fmean(times),
         steps=steps * len(spans),
         lasted=sum(span.wall_s for span in spans),
@@ -184,8 +182,14 @@ def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None
 
 def _mean(runs: Sequence[Estimate]) -> Estimate:
     """Ends averaged: what the meter may be off by is the same in each; the fit sees what differs."""
-    ends = {end: fmean(getattr(run, end) for run in runs) for end in ("value", "low", "high")}
-    return replace(runs[0], **ends, kind=weakest(run.kind for run in runs), period_s=None)
+    return replace(
+        runs[0],
+        value=fmean(run.value for run in runs),
+        low=fmean(run.low for run in runs),
+        high=fmean(run.high for run in runs),
+        kind=weakest(run.kind for run in runs),
+        period_s=None,
+    )
 
 
 def counted(rows: Sequence[Row]) -> bool:
