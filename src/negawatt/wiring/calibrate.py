@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,12 @@ def calibrate(
         sheet=sheet,
         versions=wiring.versions(),
     )
-    bench = Bench(rig=rig, instruments=meters.Instruments(meters=found.meters), progress=progress)
+    bench = Bench(
+        rig=rig,
+        instruments=meters.Instruments(meters=found.meters),
+        progress=progress,
+        sleep=time.sleep,
+    )
     return run(question, bench, lambda: local().full.value)
 
 

@@ -10,7 +10,9 @@ from negawatt.actions.calibrate.rows import Row
 from negawatt.core.errors import UsageError
 from negawatt.energy.devices import Datasheet
 
-_SAID = frozenset({"nvidia", "amd", "tesla", "geforce", "instinct", "graphics", "gpu", "gb"})
+_SAID = frozenset(
+    {"nvidia", "amd", "tesla", "geforce", "instinct", "graphics", "gpu", "generation"}
+)
 _CLOSE = 0.2  # share by which the memory told and the memory found may differ
 
 
