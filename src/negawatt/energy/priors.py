@@ -31,7 +31,7 @@ def priors() -> Mapping[str, Prior]:
     """By the name of the constant of the law.
 
     >>> priors()["bandwidth"].value
-    0.7
+    0.83
     """
     text = (files("negawatt") / "data" / "devices" / "law.toml").read_text(encoding="utf-8")
     return {name: Prior(**entry) for name, entry in tomllib.loads(text).items()}
