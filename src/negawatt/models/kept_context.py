@@ -12,11 +12,11 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 
-class _Placed(DynamicLayer):
+class _Placed(DynamicLayer):  # type: ignore[no-untyped-call]
     """One layer: new keys and values are written behind the kept ones, which stay where they are."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, length: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._rooms = (keys, values)  # [batch, heads, room, head size], twice
         self.lazy_initialization(keys, values)
         self._reach(length)
@@ -37,9 +37,7 @@ class _Placed(DynamicLayer):
         return keys, values
 
 
-def kept(
-    settings: Any, batch: int, context: int, more: int, device: torch.device
-) -> DynamicCache:
+def kept(settings: Any, batch: int, context: int, more: int, device: torch.device) -> DynamicCache:
     """A context that nobody wrote, as large as if somebody had, in bfloat16.
 
     Args:

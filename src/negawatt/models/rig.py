@@ -36,7 +36,9 @@ class TorchRig:
         RuntimeUnavailable: there is no such device.
     """
 
-    def __init__(self, device: str = "cpu", *, threads: int, accelerator: int | None = None) -> None:
+    def __init__(
+        self, device: str = "cpu", *, threads: int, accelerator: int | None = None
+    ) -> None:
         if device != "cpu" and not torch.cuda.is_available():
             raise RuntimeUnavailable(
                 "PyTorch finds no CUDA device",
