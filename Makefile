@@ -111,6 +111,10 @@ bench-meters: $(VENV)/.negawatt .venv-peers/.ready ## set what measuring costs b
 bench-energy: $(VENV)/.negawatt ## try the energy model on published measurements of models left out
 	@$(BIN)/python bench/energy.py
 
+.PHONY: bench-gpu
+bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU
+	@$(BIN)/python bench/gpu/calibrate.py
+
 .PHONY: docs
 docs: $(VENV)/.docs ## build the documentation into site/
 	@$(BIN)/python docs/generate.py
