@@ -20,6 +20,8 @@ from negawatt.models.quiet import quiet
 
 _LOW = -5  # of whole numbers that are multiplied
 
+_BFLOAT16 = (8, 0)  # least compute capability
+
 #: Built work and the steps of one round.
 Built = tuple[Callable[[int], object], int]
 
@@ -33,7 +35,7 @@ class TorchRig:
         accelerator: Number of the GPU among those that its meter counts.
 
     Raises:
-        RuntimeUnavailable: there is no such device.
+        RuntimeUnavailable: there is no such device, or it is too old for bfloat16.
     """
 
     def __init__(
@@ -45,9 +47,24 @@ class TorchRig:
                 fix="see `nvidia-smi`, install a PyTorch built for CUDA, or give --device cpu",
             )
         self._device = torch.device(device)
+        if device != "cpu":
+            self._check()
         self.accelerator = accelerator
         self._held: tuple[str, Any] = ("", None)
         torch.set_num_threads(threads)
+
+    def _check(self) -> None:
+        count = torch.cuda.device_count()
+        if (self._device.index or 0) >= count:
+            raise RuntimeUnavailable(
+                f"PyTorch finds {count} CUDA devices, and no {self._device}",
+                fix=f"give one of: {', '.join(f'cuda:{index}' for index in range(count))}",
+            )
+        if torch.cuda.get_device_capability(self._device) < _BFLOAT16:
+            raise RuntimeUnavailable(
+                f"{self.device} has no bfloat16 of its own, in which models are run here",
+                fix="measure it with its own engine, and give the runs with --from",
+            )
 
     @property
     def device(self) -> str:
@@ -82,7 +99,7 @@ class TorchRig:
             if dtype == "int8":
                 size = (edge, edge)
                 left = torch.randint(_LOW, -_LOW, size, dtype=torch.int8, device=self._device)
-                right = left.clone()
+                right = left.t()  # the layout that every board takes
                 return self._many(lambda: torch._int_mm(left, right)), 1  # noqa: SLF001  # the only way in
             kind = getattr(torch, dtype)
             left = torch.randn(edge, edge, device=self._device).to(kind)

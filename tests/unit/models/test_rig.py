@@ -91,6 +91,19 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
         TorchRig("cuda:0", threads=1)
 
 
+def test_a_gpu_too_old_for_bfloat16_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(RuntimeUnavailable, match="Tesla T4 has no bfloat16") as raised:
+        TorchRig("cuda:0", threads=1)
+    assert "--from" in raised.value.fix
+    with pytest.raises(RuntimeUnavailable, match="finds 1 CUDA devices, and no cuda:1") as absent:
+        TorchRig("cuda:1", threads=1)
+    assert "cuda:0" in absent.value.fix
+
+
 @pytest.mark.gpu
 def test_a_gpu_does_the_same_work() -> None:
     if not torch.cuda.is_available():

@@ -29,7 +29,7 @@ USUAL_DTYPE = "bfloat16"
 
 _BYTES = 2.0  # of a value in 16 bits
 _ROOM = 0.7  # of the device's memory that a window may take
-_COPIES = 2.0  # of a context while it grows
+_COPIES = 1.2  # of a context, what is needed while it is made up included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
