@@ -117,11 +117,8 @@ def measure(case: Case) -> dict[str, Any]:
 
 def cases() -> list[Case]:
     """Every device, with dense models alone and with all."""
-    folder = DATA / "data" / "hardware"
-    told = _rows(folder / "models.csv")
-    rows, sheets = _rows(folder / "measured_energy.csv"), datasheets_in(folder / "devices.csv")
-    hybrids = {row["model"] for row in told if "hybrid" in row["note"]}  # their states are untold
-    plain = {name: totals for name, totals in totals_in(told).items() if name not in hybrids}
+    rows, plain = rows_of(), hybrids_apart()
+    sheets = datasheets_in(DATA / "data" / "hardware" / "devices.csv")
     chosen: dict[str, Callable[[Totals], bool]] = {
         "dense": lambda totals: totals.experts == 1,
         "dense and with experts": lambda totals: True,
@@ -137,6 +134,18 @@ def cases() -> list[Case]:
         for device, sheet in DEVICES.items()
         for models, keep in chosen.items()
     ]
+
+
+def rows_of() -> list[dict[str, str]]:
+    """All measurements."""
+    return _rows(DATA / "data" / "hardware" / "measured_energy.csv")
+
+
+def hybrids_apart() -> dict[str, Totals]:
+    """Sizes of models, without hybrids, whose states the table does not tell."""
+    told = _rows(DATA / "data" / "hardware" / "models.csv")
+    hybrids = {row["model"] for row in told if "hybrid" in row["note"]}
+    return {name: totals for name, totals in totals_in(told).items() if name not in hybrids}
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
