@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -217,6 +218,59 @@ def test_a_cpu_without_counters_has_measured_times_and_modelled_joules(tmp_path:
     assert found.profile.constants.layer_s == pytest.approx(TRUTH.layer_s, rel=0.1)
     assert "No counter covers this CPU" in found.notes[0]
     assert "modelled by the band" in found.profile.origin.source
+
+
+class Neighbour:
+    """Somebody else's work, which makes copies so many times as long."""
+
+    def __init__(self, machine: Machine, slower: Callable[[int], float]) -> None:
+        self.runs, hand = 0, machine.hand
+        plain = machine.rig.copy
+
+        def copy(count: int) -> Any:
+            run, steps = plain(count)
+
+            def disturbed(rounds: int) -> None:
+                before = hand.wall_s
+                run(rounds)
+                self.runs += 1
+                hand.wall_s += (slower(self.runs) - 1) * (hand.wall_s - before)
+
+            return disturbed, steps
+
+        machine.rig.copy = copy  # type: ignore[method-assign]
+
+
+def copied(slower: Callable[[int], float], folder: Path) -> tuple[Any, int]:
+    machine = Machine()
+    neighbour = Neighbour(machine, slower)
+    plan = designed(accelerator=True, memory_bytes=85e9, dtypes=[USUAL_DTYPE])
+    only = replace(plan, tasks=tuple(task for task in plan.tasks if task.what == "copy"))
+    (row,) = measured(only, machine.bench, Journal(folder, "key"))
+    return row, neighbour.runs
+
+
+def test_windows_that_differ_are_measured_again(tmp_path: Path) -> None:
+    calm, few = copied(lambda run: 1.0, tmp_path / "calm")
+    row, more = copied(lambda run: 3.0 if run == few else 1.0, tmp_path / "disturbed")
+    assert more == few + 1
+    assert row.seconds == pytest.approx(calm.seconds, rel=1e-9)
+    assert row.spread < 1e-9
+
+
+def test_patience_ends_and_the_spread_is_told(tmp_path: Path) -> None:
+    growing, runs = copied(float, tmp_path)
+    assert growing.spread > 0.1
+    assert runs < 40
+
+
+def test_what_stays_unsteady_is_named(found: Calibration, tmp_path: Path) -> None:
+    machine = Machine()
+    Neighbour(machine, float)
+    told = machine.calibrated(tmp_path)
+    assert "1 windows differed by more than 10%" in told.notes[0]
+    assert "(copy)" in told.notes[0]
+    assert not any("differed" in note for note in found.notes)
 
 
 def test_the_designed_set_has_what_the_law_needs() -> None:

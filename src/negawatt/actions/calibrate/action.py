@@ -13,7 +13,7 @@ from negawatt.actions.calibrate.fitted import Calibration, beside, factor_of, fi
 from negawatt.actions.calibrate.keep import keep, slug
 from negawatt.actions.calibrate.plan import Plan, designed
 from negawatt.actions.calibrate.rows import Row, windows_of
-from negawatt.actions.calibrate.run import Bench, counted, measured
+from negawatt.actions.calibrate.run import STEADY, Bench, counted, measured
 from negawatt.actions.calibrate.sheet import matching, measured_sheet, named
 from negawatt.actions.calibrate.table import read_table
 from negawatt.actions.journal import Journal
@@ -93,8 +93,19 @@ def from_rows(rows: tuple[Row, ...], question: Question, bench: Bench, full_w: F
         windows_of(rows), sheet, origin, meter_factor=factor_of(rows), versions=question.versions
     )
     speeds, cheapness = beside(rows)
-    notes = found.notes if by_counter else (_UNCOUNTED, *found.notes)
+    notes = (*([] if by_counter else [_UNCOUNTED]), *_unsteady(rows), *found.notes)
     return replace(found, rows=rows, speeds=speeds, cheapness=cheapness, notes=notes)
+
+
+def _unsteady(rows: tuple[Row, ...]) -> list[str]:
+    names = [row.task.name for row in rows if row.spread > STEADY]
+    if not names:
+        return []
+    note = (
+        f"{len(names)} windows differed by more than {STEADY:.0%} however often they were repeated "
+        f"({'; '.join(names)}): something else was at work. Stop it and calibrate again."
+    )
+    return [note]
 
 
 def from_table(

@@ -22,6 +22,9 @@ from negawatt.meters.window import Window
 
 Progress = Callable[[str, float], None]
 
+#: Spread of repeats from which something else was at work. [1]
+STEADY = 0.1
+_PATIENCE = 3  # times as many repeats as planned, where they differ
 _WARM = 0.3  # of a window, run before it
 _ENDS = 0.04  # of a window that the meter's two updates at its ends may be
 
@@ -125,12 +128,26 @@ def _file(task: Task) -> str:
 
 def _row(task: Task, plan: Plan, bench: Bench) -> Row:
     run, steps, rounds = _ready(task, plan.seconds, bench)
-    spans = []
-    for _ in range(plan.repeats):
+    spans: list[Span] = []
+    while len(spans) < plan.repeats or (
+        _spread(_steadiest(spans, plan.repeats)) > STEADY and len(spans) < _PATIENCE * plan.repeats
+    ):
         with Window(task.name, instruments=bench.instruments) as window:
             run(rounds)
         spans.append(window.result)
-    return _told(task, spans, rounds * steps, bench.rig.accelerator)
+    kept = _steadiest(spans, plan.repeats)
+    return _told(task, kept, rounds * steps, bench.rig.accelerator)
+
+
+def _steadiest(spans: Sequence[Span], count: int) -> list[Span]:
+    """The quickest of them: whatever else is at work on a machine makes windows longer."""
+    return sorted(spans, key=lambda span: span.wall_s)[:count]
+
+
+def _spread(spans: Sequence[Span]) -> float:
+    """Greatest time less least, over the mean. [1]"""
+    times = [span.wall_s for span in spans]
+    return (max(times) - min(times)) / fmean(times)
 
 
 def _ready(task: Task, seconds: float, bench: Bench) -> tuple[Callable[[int], object], int, int]:
@@ -163,7 +180,6 @@ def _built(task: Task, rig: Rig) -> Exercise:
 
 def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None) -> Row:
     joules = _mean([joules_of(span, accelerator) for span in spans]).scaled(1 / steps)
-    times = [span.wall_s / steps for span in spans]
     if not joules.value > 0:
         raise MeterUnavailable(
             f"{joules.source} counted nothing while {task.name} was measured",
@@ -171,10 +187,10 @@ def _told(task: Task, spans: Sequence[Span], steps: int, accelerator: int | None
         )
     return Row(
         task=task,
-        seconds=fmean(times),
+        seconds=fmean(span.wall_s for span in spans) / steps,
         joules=joules,
         cpu_seconds=fmean(span.cpu_s for span in spans) / steps,
-        spread=(max(times) - min(times)) / fmean(times),
+        spread=_spread(spans),
         steps=steps * len(spans),
         lasted=sum(span.wall_s for span in spans),
     )
