@@ -62,6 +62,7 @@ class LawRig:
     spend: Callable[[float], None] = lambda joules: None
     device: str = "NVIDIA H100 80GB HBM3"
     engine: str = "sample 1.0"
+    remark: str = ""
     accelerator: int | None = 0
     memory_bytes: float = 85e9
     dtypes: tuple[str, ...] = ("bfloat16", "float32")

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.meters.machine import here
-from negawatt.models.kept_context import kept
+from negawatt.models.kept_context import GROUPED, kept, register
 from negawatt.models.quiet import quiet
 
 _LOW = -5  # of whole numbers that are multiplied
@@ -77,6 +77,15 @@ class TorchRig:
     def engine(self) -> str:
         """Both libraries take part."""
         return f"torch {torch.__version__}, transformers {version('transformers')}"
+
+    @property
+    def remark(self) -> str:
+        """That this is no `generate`."""
+        return (
+            "Models are run in a loop that keeps the context in place and looks at it in groups of "
+            "heads, as serving engines do. transformers' own generate() copies the context for every "
+            "token, and takes more."
+        )
 
     @property
     def memory_bytes(self) -> float:
@@ -162,9 +171,11 @@ class TorchRig:
 def _random(config: Mapping[str, Any], device: torch.device) -> Any:
     kind = str(config["model_type"])
     rest = {key: value for key, value in config.items() if key != "model_type"}
+    register()
+    attention = GROUPED if device.type == "cpu" else "sdpa"  # boards have kernels for groups
     with quiet(), device:
         settings = AutoConfig.for_model(kind, **rest)
         model: Any = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            settings, dtype=torch.bfloat16, attn_implementation="sdpa"
+            settings, dtype=torch.bfloat16, attn_implementation=attention
         )
     return model.eval()

@@ -8,7 +8,7 @@ import torch
 
 from negawatt.actions.calibrate.plan import Shape
 from negawatt.core.errors import RuntimeUnavailable
-from negawatt.models.kept_context import kept
+from negawatt.models.kept_context import grouped, kept
 from negawatt.models.rig import TorchRig
 
 SHAPE = Shape(name="s", hidden=64, layers=2, heads=4, kv_heads=2, ffn=128, vocabulary=256)
@@ -71,6 +71,40 @@ def test_a_placed_context_gives_what_the_usual_one_gives(rig: TorchRig) -> None:
             one = model(input_ids=tokens, past_key_values=placed, use_cache=True).logits
             other = model(input_ids=tokens, past_key_values=usual, use_cache=True).logits
             torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_heads_that_look_together_see_what_each_would_see(tokens: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(2, 8, tokens, 16, generator=generator)
+    key, value = (torch.randn(2, 2, 9, 16, generator=generator) for _ in range(2))
+    mask = None if tokens == 1 else torch.randn(1, 1, tokens, 9, generator=generator)
+    module = torch.nn.Module()
+    module.num_key_value_groups = 4  # type: ignore[assignment]
+    module.is_causal = False  # type: ignore[assignment]
+    seen, _ = grouped(module, query, key, value, mask, scaling=0.3)
+    scores = 0.3 * query @ key.repeat_interleave(4, 1).transpose(-1, -2)
+    weights = torch.softmax(scores if mask is None else scores + mask, -1)
+    wanted = (weights @ value.repeat_interleave(4, 1)).transpose(1, 2)
+    torch.testing.assert_close(seen, wanted)
+
+
+def test_a_token_that_is_written_looks_in_groups(
+    rig: TorchRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = rig._model(SHAPE.config)
+    shapes: list[tuple[int, ...]] = []
+    from negawatt.models import kept_context
+
+    plain = kept_context.functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        shapes.append(tuple(query.shape))
+        return plain(query, *rest, **more)
+
+    monkeypatch.setattr(kept_context.functional, "scaled_dot_product_attention", watched)
+    rig.decode(SHAPE.config, 3, 20, 1)[0](1)
+    assert shapes == [(3, 2, 2, 16)] * model.config.num_hidden_layers  # 4 heads on 2 keys
 
 
 def test_a_model_has_as_many_weights_as_its_anatomy(rig: TorchRig) -> None:

@@ -93,7 +93,8 @@ def from_rows(rows: tuple[Row, ...], question: Question, bench: Bench, full_w: F
         windows_of(rows), sheet, origin, meter_factor=factor_of(rows), versions=question.versions
     )
     speeds, cheapness = beside(rows)
-    notes = (*([] if by_counter else [_UNCOUNTED]), *_unsteady(rows), *found.notes)
+    first = filter(None, ["" if by_counter else _UNCOUNTED, *_unsteady(rows), rig.remark])
+    notes = (*first, *found.notes)
     return replace(found, rows=rows, speeds=speeds, cheapness=cheapness, notes=notes)
 
 

@@ -146,9 +146,9 @@ def beside(rows: Sequence[Row]) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def factor_of(rows: Sequence[Row]) -> float:
-    """How far the meter may be off in the worst window of work: its interval's farther end. [1]"""
+    """How far the meter may be off in the worst window of a model: its interval's far end. [1]"""
     factors = []
-    for row in (row for row in rows if row.task.what != "rest"):
+    for row in (row for row in rows if row.task.shape is not None):
         low, value, high = row.joules.low, row.joules.value, row.joules.high
         factors.append(max(high / value, value / low if low > 0 else math.inf))
     finite = [factor for factor in factors if math.isfinite(factor)]

@@ -24,6 +24,10 @@ class Rig(Protocol):
         """Name and version."""
 
     @property
+    def remark(self) -> str:
+        """What is particular about how models are run; nothing when empty."""
+
+    @property
     def accelerator(self) -> int | None:
         """Number of the GPU among those that its meter counts; None for the CPU."""
 
