@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from negawatt.core.estimate import Estimate
     from negawatt.energy.predict import Forecast, Prediction
+
+_ABOVE_NOUGHT = click.IntRange(min=1)
+_MANY = MappingProxyType({"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12})
 
 
 @click.command()
@@ -41,6 +45,40 @@ if TYPE_CHECKING:
     default=None,
     help="Time every matrix product of the model, or none; only what is unknown if not given.",
 )
+@click.option("--batch", type=_ABOVE_NOUGHT, metavar="N", help="Requests at once.")
+@click.option("--in", "prompt", type=_ABOVE_NOUGHT, metavar="TOKENS", help="Read of each request.")
+@click.option("--out", "written", type=_ABOVE_NOUGHT, metavar="TOKENS", help="Written for each.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="NAME",
+    help="Foretell for a device that need not be here, such as h100; may be given again.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="NAME",
+    help="Of the weights on a device: bf16, fp8, int8, int4, nf4, mxfp4 or nvfp4; bf16 if not "
+    "given; may be given again.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Devices that share the model; the fewest that hold it if not given.",
+)
+@click.option("--kv-bits", type=_ABOVE_NOUGHT, metavar="BITS", help="Of keys and values; 16.")
+@click.option(
+    "--train",
+    metavar="TOKENS",
+    help="Foretell a training on so many tokens instead, such as 2e12 or 300B.",
+)
+@click.option("--grid", metavar="ZONE", help="Such as DE, or gCO2e per kWh.")
+@click.option(
+    "--pue", type=click.FloatRange(min=1), metavar="RATIO", help="Facility over IT energy."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
@@ -49,6 +87,16 @@ def command(
     workload: str | None,
     threads: str | None,
     measure: bool | None,
+    batch: int | None,
+    prompt: int | None,
+    written: int | None,
+    devices: tuple[str, ...],
+    precisions: tuple[str, ...],
+    gpus: int | None,
+    kv_bits: int | None,
+    train: str | None,
+    grid: str | None,
+    pue: float | None,
     as_json: bool,
 ) -> None:
     """Tell the joules per token of MODEL before running it.
@@ -57,14 +105,34 @@ def command(
     config.json alone: no weight is read or downloaded. Costs come from the table measured on
     this machine, by `negawatt optimize` or now, and every figure is modelled, with its interval.
 
+    With --device the machine is another one: costs come from its calibration or, where nobody
+    measured it, from its datasheet, and the interval says which. A training is foretold with
+    --train; --in is then the length of a sequence and --batch how many are in a step.
+
     \b
     Examples:
       negawatt predict ./my-model
       negawatt predict org/name --format int8-row-sym --format int4-g128-sym --workload batch
+      negawatt predict config.json --device h100 --device b200 --batch 64 --in 512 --out 256
+      negawatt predict config.json --device h100 --train 300B --gpus 64 --grid FR
     """  # fmt: skip
+    sizes = _sizes(workload, batch, prompt, written)
+    if devices:
+        _refuse("--device", {"--format": formats, "--threads": threads, "--measure": measure})
+        _elsewhere(
+            model, devices, precisions, sizes, gpus=gpus, kv_bits=kv_bits, train=train, grid=grid,
+            pue=pue, as_json=as_json,
+        )  # fmt: skip
+        return
+    others = {
+        "--precision": precisions, "--gpus": gpus, "--kv-bits": kv_bits, "--train": train,
+        "--grid": grid, "--pue": pue,
+    }  # fmt: skip
+    _refuse("this machine", others, fix="name a device too, for example --device h100")
     from negawatt import wiring
 
-    flags = {"run.workload": workload, "run.threads": threads}
+    spec = ":".join(map(str, sizes)) if sizes else None
+    flags = {"run.workload": spec, "run.threads": threads}
     found = wiring.predict(model, formats=formats, measure=measure, progress=_tell, flags=flags)
     if as_json:
         from negawatt.core.codec import encode
@@ -74,6 +142,86 @@ def command(
     from rich.console import Console
 
     _show(found, Console(highlight=False))
+
+
+def _sizes(
+    workload: str | None, batch: int | None, prompt: int | None, written: int | None
+) -> tuple[int, int, int] | None:
+    """Tokens read, tokens written and requests at once, or None when nothing was asked."""
+    from negawatt.core.records import Workload
+
+    if workload is None and batch is prompt is written is None:
+        return None
+    usual = Workload.parse(workload) if workload else Workload(512, 256, 1)
+    return (prompt or usual.prompt, written or usual.generate, batch or usual.batch)
+
+
+def _refuse(what: str, given: Mapping[str, object], fix: str = "") -> None:
+    """Options that say nothing there are a misunderstanding, not a detail."""
+    from negawatt.core.errors import UsageError
+
+    names = [name for name, value in given.items() if value not in {None, ()}]
+    if names:
+        raise UsageError(
+            f"{', '.join(names)} cannot be used with {what}",
+            fix=fix or f"leave out {', '.join(names)}, or {what}",
+        )
+
+
+def _tokens(text: str) -> float:
+    """Tokens as people write them: 2e12, 300B, 15T."""
+    from negawatt.core.errors import UsageError
+
+    scale = _MANY.get(text[-1:].upper(), 1.0)
+    try:
+        return float(text[:-1] if scale > 1 else text) * scale
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no number of tokens", fix="write such as 2e12, 300B or 15T"
+        ) from error
+
+
+def _elsewhere(
+    model: str,
+    devices: tuple[str, ...],
+    precisions: tuple[str, ...],
+    sizes: tuple[int, int, int] | None,
+    *,
+    gpus: int | None,
+    kv_bits: int | None,
+    train: str | None,
+    grid: str | None,
+    pue: float | None,
+    as_json: bool,
+) -> None:
+    """On devices that need not be here."""
+    from negawatt.energy.foretold import Asked
+    from negawatt.energy.training import Training
+    from negawatt.wiring.foretell import foretell
+
+    prompt, written, batch = sizes or (512, 256, 1)
+    asked = Asked(
+        batch=batch, prompt=prompt, written=written, context_bits=kv_bits or 16.0, devices=gpus
+    )
+    training = None
+    if train is not None:
+        one = Training(tokens=_tokens(train), devices=gpus or 8)
+        if sizes:
+            one = replace(one, length=prompt, sequences=batch if batch > 1 else None)
+        training = one
+    found = foretell(
+        model, devices, precisions=precisions, asked=asked, training=training, grid=grid, pue=pue
+    )
+    if as_json:
+        from negawatt.core.codec import encode
+
+        click.echo(json.dumps(encode(found), ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from negawatt.reports.foretold import show
+
+    show(found, Console(highlight=False))
 
 
 def _tell(stage: str, share: float) -> None:
