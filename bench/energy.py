@@ -91,7 +91,7 @@ def measure(case: Case) -> dict[str, Any]:
     sequences, devices = np.asarray(windows.load.sequences), np.asarray(windows.load.devices)
     token = windows.joules / sequences
     whole = [case.sheet.power_w * n * t for n, t in zip(devices, windows.seconds, strict=True)]
-    usable = [row for row in case.rows if row["model"] in case.totals]
+    usable = [row for row in case.rows if len(windows_in([row], case.totals))]
     by_model: dict[str, float] = {}
     for group in sorted(set(windows.groups)):
         here = np.array(windows.groups) == group
@@ -108,10 +108,8 @@ def measure(case: Case) -> dict[str, Any]:
         "band_factor": factor,
         "error_tdp_x_time": mean_error(whole, windows.joules),
         "error_ecologits": mean_error(
-            [ecologits(r, case.totals[r["model"]]) for r in usable], token
-        )
-        if len(usable) == len(windows)
-        else None,
+            [ecologits(row, case.totals[row["model"]]) for row in usable], token
+        ),
     }
 
 
@@ -167,8 +165,8 @@ def main() -> None:
         print(
             f"{one['device']:15} {one['models']:23} {one['windows']:4}"
             f" {one['error']:7.1%} {one['band_share_found']:15.1%} {one['band_factor']:8.2f}"
-            f" {one['error_tdp_x_time']:12.0%} "
-            + ("           –" if other is None else f"{other:11.0%}")
+            f" {one['error_tdp_x_time']:12.0%}"
+            f"{other:11.0%}"
         )
 
 
