@@ -202,7 +202,7 @@ def designed(
         )
     if quick:
         return Plan(tasks=tuple(tasks), seconds=0.4, repeats=2)
-    return Plan(tasks=tuple(tasks), seconds=2.0, repeats=3)
+    return Plan(tasks=tuple(tasks), seconds=1.5, repeats=3)
 
 
 def _scale(*, accelerator: bool, memory_bytes: float) -> _Scale:
