@@ -23,16 +23,28 @@ if TYPE_CHECKING:
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
     from negawatt.wiring.design import design as design
+    from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
 
     __version__: str
 
-__all__ = ["__version__", "callback", "design", "foretell", "measure", "optimize", "predict", "tracker"]
+__all__ = [
+    "__version__",
+    "callback",
+    "design",
+    "explain",
+    "foretell",
+    "measure",
+    "optimize",
+    "predict",
+    "tracker",
+]
 
 _HOMES = MappingProxyType(
     {
         "callback": "negawatt.meters.tracking",
         "design": "negawatt.wiring.design",
+        "explain": "negawatt.wiring.explain",
         "foretell": "negawatt.wiring.foretell",
         "load_ipython_extension": "negawatt.meters.tracking",  # %load_ext negawatt
         "measure": "negawatt.meters",

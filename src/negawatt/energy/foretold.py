@@ -114,7 +114,7 @@ def foretell(
     needed = stored_bytes(anatomy, bits) + asked.batch * kept_bytes(
         anatomy, asked.prompt + asked.written, asked.context_bits
     )
-    one = profile.sheet.memory_bytes * _USABLE
+    one = room(profile)
     devices = asked.devices or fewest(needed, one)
     run = Run(
         batch=asked.batch,
@@ -146,6 +146,11 @@ def foretell(
         beyond=beyond,
         source=f"{profile.origin.engine}; {profile.origin.source}",
     )
+
+
+def room(profile: DeviceProfile) -> float:
+    """Bytes of a device that weights and texts may fill."""
+    return profile.sheet.memory_bytes * _USABLE
 
 
 def fewest(needed: float, room: float) -> int:

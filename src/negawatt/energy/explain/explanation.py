@@ -78,7 +78,7 @@ def explain(anatomy: Anatomy, run: Run, profile: DeviceProfile) -> Explanation:
     >>> sizes = Totals(parameters=8e9, active=8e9, layers=32, hidden=4096, heads=4096, kept=65536)
     >>> told = explain(anatomy_from("8B", sizes), Run(batch=8), catalogue().find("h100"))
     >>> told.levels[0].name
-    'watts drawn whatever is done'
+    'static watts'
     >>> told.levers[0].share < 0.5
     True
     """

@@ -30,7 +30,7 @@ LEVELS: dict[Level, str] = {
     "context": "context from memory",
     "arithmetic": "arithmetic",
     "links": "between devices",
-    "static": "watts drawn whatever is done",
+    "static": "static watts",
 }
 
 #: Operations that are no matrix.
