@@ -10,7 +10,8 @@ from negawatt.core.estimate import Estimate
 from negawatt.energy.anatomy import Anatomy
 from negawatt.energy.catalogue import Catalogue
 from negawatt.energy.foretold import Asked, Foretold, foretell
-from negawatt.energy.training import Trained, Training, train
+from negawatt.energy.outlook import Outlook, Row, TrainingRow
+from negawatt.energy.training import Training, train
 from negawatt.ledger.footprint.operation import operational_emissions
 
 MILLION = 1e6  # tokens that emissions are told of
@@ -37,61 +38,6 @@ class Question:
     training: Training | None = None
     intensity: Estimate
     pue: Estimate | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """Requests on one device with one precision.
-
-    Args:
-        told: What they take.
-        emissions: Of a million tokens written. [gCO2e]
-    """
-
-    told: Foretold
-    emissions: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRow:
-    """A training on one device.
-
-    Args:
-        told: What it takes.
-        emissions: Of all of it. [gCO2e]
-    """
-
-    told: Trained
-    emissions: Estimate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
-    """What was asked, and what every device would take.
-
-    Args:
-        model: As the user named it.
-        architecture: Of its configuration.
-        parameters: Stored.
-        active: That a token passes.
-        asked: Requests to answer.
-        training: That was asked for instead.
-        rows: Devices by precisions; empty for a training.
-        trainings: One per device; empty for requests.
-        intensity: Of the grid. [gCO2e/kWh]
-        notes: What to know about them.
-    """
-
-    model: str
-    architecture: str
-    parameters: float
-    active: float
-    asked: Asked
-    training: Training | None
-    rows: tuple[Row, ...]
-    trainings: tuple[TrainingRow, ...]
-    intensity: Estimate
-    notes: tuple[str, ...]
 
 
 def look_ahead(question: Question, known: Catalogue) -> Outlook:

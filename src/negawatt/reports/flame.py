@@ -1,6 +1,6 @@
 """An explanation as a flame graph: one HTML file, or a file for speedscope.
 
-Width is joules. From the top: phase, layer, operation, and the level of the machine that takes them.
+Width is joules. From the top: phase, operation, layer, and the level of the machine that takes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from negawatt.reports.plots.plot import Plot, Trace, layout, safe
 from negawatt.reports.webpage import render
 
 _COLOURS = {level: f"var(--part-{index})" for index, level in enumerate(LEVELS)}
-_DEEP = 4  # phase, layer, operation, level
+_DEEP = 4  # phase, operation, layer, level
 
 
 def speedscope(found: Explanation) -> str:
@@ -57,7 +57,7 @@ def page(found: Explanation) -> str:
         "title": f"Where the joules of {found.model} go",
         "found": found,
         "work": work_in_words(found),
-        "energy": sources.figure(found.per_token, "energy of a token"),
+        "energy": sources.figure(found.per_token, "energy of a token", unit="J"),
         "tables": [
             ("By level of the machine", found.levels),
             ("By phase", found.phases),
@@ -84,7 +84,7 @@ def flame(found: Explanation) -> Plot:
     return Plot(
         name="flame",
         title="The flame graph",
-        caption="From the top: everything, phase, layer, operation, level of the machine. Width is "
+        caption="From the top: everything, phase, operation, layer, level of the machine. Width is "
         "energy; click a box to go into it, and the top one to come back.",
         alt="Boxes in boxes. "
         + " ".join(f"{group.name}: {group.share:.0%}." for group in found.levels),
@@ -95,7 +95,7 @@ def flame(found: Explanation) -> Plot:
 
 
 def _path(leaf: Leaf) -> tuple[str, str, str, str]:
-    return (leaf.phase, layer_name(leaf.layer), leaf.operation, LEVELS[leaf.level])
+    return (leaf.phase, leaf.operation, layer_name(leaf.layer), LEVELS[leaf.level])
 
 
 def _boxes(leaves: Sequence[Leaf]) -> Trace:
@@ -120,6 +120,7 @@ def _boxes(leaves: Sequence[Leaf]) -> Trace:
         "labels": [safe(path[-1]) if path else "everything" for path in paths],
         "values": values,
         "branchvalues": "total",
+        "leaf": {"opacity": 1},
         "tiling": {"orientation": "v"},
         "sort": False,
         "marker": {

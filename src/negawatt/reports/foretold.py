@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from negawatt.actions.foretell import Outlook, Row, TrainingRow
+    from negawatt.energy.outlook import Outlook, Row, TrainingRow
 
 _HOUR = 3600.0
 _KILO = 1e3

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from negawatt import settings as configuration
 
 if TYPE_CHECKING:
-    from negawatt.actions.foretell import Outlook
     from negawatt.core.estimate import Estimate
     from negawatt.core.quantities import GramsPerKWh
     from negawatt.energy.foretold import Asked
+    from negawatt.energy.outlook import Outlook
     from negawatt.energy.training import Training
 
 

@@ -59,7 +59,7 @@ def test_the_page_holds_every_box_and_needs_no_network(model: str, tmp_path: Pat
     explain(model, "--html", str(page))
     text = page.read_text(encoding="utf-8")
     assert '"type": "icicle"' in text
-    assert "all/writing/layer 32/ffn/weights from memory" in text
+    assert "all/writing/ffn/layer 32/weights from memory" in text
     assert "<script src" not in text
 
 

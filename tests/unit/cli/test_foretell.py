@@ -10,11 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import negawatt
-from negawatt.actions.foretell import Outlook
 from negawatt.cli.predict import command
 from negawatt.core.codec import decode
 from negawatt.core.errors import UsageError
 from negawatt.energy.foretold import Asked
+from negawatt.energy.outlook import Outlook
 
 CONFIG: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336,
