@@ -16,7 +16,10 @@ author = "The negawatt authors"
 project_copyright = "the negawatt authors, Apache-2.0"
 release = metadata.version("negawatt")
 
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
+nb_execution_mode = "off"  # but where a page says otherwise
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120  # [s]
 myst_enable_extensions = ["deflist", "fieldlist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_static"]
