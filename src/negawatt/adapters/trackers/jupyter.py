@@ -74,7 +74,7 @@ def extend(shell: Any, measure: Callable[[str], Stretch]) -> None:
         if variable is not None:
             shell.user_ns[variable] = measured
         shown = {"text/plain": as_text(measured), "text/html": as_html(measured)}
-        display(shown, raw=True)
+        display(shown, raw=True)  # type: ignore[no-untyped-call,unused-ignore]
         failure = ran.error_before_exec or ran.error_in_exec
         if failure is not None:  # whoever runs all cells must stop here; one traceback is enough
             failure._render_traceback_ = list

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from negawatt.decisions.placement.records import Fleet, Machine, Model, RequestClass
 from negawatt.energy.foretold import fewest, room
 from negawatt.energy.precisions import kept_bytes, stored_bytes, weight_bits
-from negawatt.energy.serving import Leg, Run, serve
+from negawatt.energy.serving import Leg, Run, Served, serve
 
-_BATCHES = (256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+_BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _CONTEXT_BITS = 16.0
+_ONE_TEXT = 1.02  # of the weights: with room for one text at least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,37 +89,18 @@ class Refusal:
 
 def options_of(fleet: Fleet) -> tuple[tuple[Option, ...], tuple[Refusal, ...]]:
     """All ways that keep what the classes ask for, and why others do not."""
-    models = {model.name: model for model in fleet.models}
     found: list[Option] = []
     refused: list[Refusal] = []
-    sizes = {
-        (model.name, machine.name): _server(model, machine, fleet)
-        for model in fleet.models
-        for machine in fleet.machines
-    }
+    rooms = _Rooms(fleet)
+    models = {model.name: model for model in fleet.models}
     for asked in fleet.classes:
-        model = models[asked.model]
         readers, writers = [], []
         for machine in fleet.machines:
-            devices = sizes[model.name, machine.name]
-            stages = _stages(model, machine, asked, devices)
-            if isinstance(stages, str):
-                refused.append(Refusal(asked.name, machine.name, stages))
-                continue
-            reading, writing = stages
-            if reading is not None:
-                readers.append(reading)
-            if writing is not None:
-                writers.append(writing)
-            refused += [
-                Refusal(asked.name, machine.name, reason)
-                for stage, reason in (
-                    (reading, f"reading a prompt takes longer than {asked.first_s:g} s"),
-                    (writing, f"a token takes longer than {asked.token_s:g} s"),
-                )
-                if stage is None
-            ]
-        found.extend(_pairs(fleet, model, asked, readers, writers))
+            reading, writing, reasons = rooms.stages(asked, machine)
+            readers += [reading] if reading else []
+            writers += [writing] if writing else []
+            refused += [Refusal(asked.name, machine.name, reason) for reason in reasons]
+        found.extend(_pairs(fleet, models[asked.model], asked, readers, writers))
     return tuple(found), tuple(refused)
 
 
@@ -143,64 +125,102 @@ def _pairs(
                 )
 
 
-def _server(model: Model, machine: Machine, fleet: Fleet) -> int | None:
-    """Devices of a server: the fewest that keep the pace of all classes that more could keep."""
-    bits = weight_bits(model.anatomy, model.precision)
-    needed = stored_bytes(model.anatomy, bits) * 1.02  # room for one text at least
-    least = fewest(needed, room(machine.profile))
-    if least > machine.count or least * room(machine.profile) < needed:
-        return None
-    asked = [one for one in fleet.classes if one.model == model.name]
-    best, kept = least, -1
-    devices = least
-    while devices <= machine.count:
-        now = sum(
-            not isinstance(stages, str) and None not in stages
-            for stages in (_stages(model, machine, one, devices) for one in asked)
-        )
-        if now > kept:
-            best, kept = devices, now
-        if now == len(asked):
-            break
-        devices *= 2
-    return best
+class _Rooms:
+    """What every class takes on every machine, looked at once."""
 
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._models = {model.name: model for model in fleet.models}
+        self._bits = {
+            model.name: weight_bits(model.anatomy, model.precision) for model in fleet.models
+        }
+        self._seen: dict[tuple[str, str, int], tuple[Stage | None, Stage | None]] = {}
+        self._servers: dict[tuple[str, str], int | None] = {}
 
-def _stages(
-    model: Model, machine: Machine, asked: RequestClass, devices: int | None
-) -> tuple[Stage | None, Stage | None] | str:
-    """Reading and writing there, None what is too slow, or why neither is possible."""
-    if devices is None:
-        return f"{machine.count} devices do not hold {model.name}"
-    bits = weight_bits(model.anatomy, model.precision)
-    free = devices * room(machine.profile) - stored_bytes(model.anatomy, bits)
-    text = kept_bytes(model.anatomy, asked.prompt + asked.written, _CONTEXT_BITS)
-    reading: Stage | None = None
-    writing: Stage | None = None
-    for batch in _BATCHES:
-        if batch * text > free:
-            continue
-        run = Run(
+    def stages(
+        self, asked: RequestClass, machine: Machine
+    ) -> tuple[Stage | None, Stage | None, tuple[str, ...]]:
+        """Reading and writing there, None what cannot be, and why not."""
+        key = (asked.model, machine.name)
+        if key not in self._servers:
+            self._servers[key] = self._server(self._models[asked.model], machine)
+        devices = self._servers[key]
+        if devices is None:
+            return None, None, (f"{machine.count} devices do not hold {asked.model}",)
+        reading, writing = self._both(asked, machine, devices)
+        reasons = []
+        if reading is None:
+            reasons.append(f"reading a prompt takes longer than {asked.first_s:g} s")
+        if writing is None:
+            reasons.append(f"a token takes longer than {asked.token_s:g} s, or has no room")
+        return reading, writing, tuple(reasons)
+
+    def _server(self, model: Model, machine: Machine) -> int | None:
+        """Devices of a server: the fewest that keep the pace of all classes that more could keep."""
+        needed = stored_bytes(model.anatomy, self._bits[model.name]) * _ONE_TEXT
+        least = fewest(needed, room(machine.profile))
+        if least > machine.count or least * room(machine.profile) < needed:
+            return None
+        asked = [one for one in self._fleet.classes if one.model == model.name]
+        best, kept, devices = least, -1, least
+        while devices <= machine.count and kept < len(asked):
+            now = sum(None not in self._both(one, machine, devices) for one in asked)
+            if now > kept:
+                best, kept = devices, now
+            devices *= 2
+        return best
+
+    def _both(
+        self, asked: RequestClass, machine: Machine, devices: int
+    ) -> tuple[Stage | None, Stage | None]:
+        key = (asked.name, machine.name, devices)
+        if key not in self._seen:
+            self._seen[key] = (
+                self._reading(asked, machine, devices),
+                self._writing(asked, machine, devices),
+            )
+        return self._seen[key]
+
+    def _reading(self, asked: RequestClass, machine: Machine, devices: int) -> Stage | None:
+        run = self._run(asked, devices, 1)
+        leg = self._served(asked, machine, run).reading
+        seconds = float(leg.seconds)
+        return _stage(machine, leg, run, seconds) if seconds <= asked.first_s else None
+
+    def _writing(self, asked: RequestClass, machine: Machine, devices: int) -> Stage | None:
+        """At the largest batch that does; the larger, the slower and the harder to fill."""
+        model = self._models[asked.model]
+        free = devices * room(machine.profile) - stored_bytes(model.anatomy, self._bits[model.name])
+        text = kept_bytes(model.anatomy, asked.prompt + asked.written, _CONTEXT_BITS)
+        batches = [batch for batch in _BATCHES if batch * text <= free]
+        found: Stage | None = None
+        low, high = 0, len(batches)
+        while low < high:
+            middle = (low + high) // 2
+            batch = batches[middle]
+            run = self._run(asked, devices, batch)
+            leg = self._served(asked, machine, run).writing
+            token = float(leg.seconds) / asked.written
+            filled = batch == 1 or asked.rate * asked.written * token >= batch
+            if token <= asked.token_s and filled:
+                found, low = _stage(machine, leg, run, token), middle + 1
+            else:
+                high = middle
+        return found
+
+    def _run(self, asked: RequestClass, devices: int, batch: int) -> Run:
+        return Run(
             batch=batch,
             prompt=asked.prompt,
             written=asked.written,
             devices=devices,
-            weight_bits=bits,
+            weight_bits=self._bits[asked.model],
             context_bits=_CONTEXT_BITS,
         )
-        served = serve(model.anatomy, run, machine.profile.constants, batching="static")
-        token = float(served.writing.seconds) / asked.written
-        filled = batch == 1 or asked.rate * asked.written * token >= batch
-        if token <= asked.token_s and filled:
-            writing = _stage(machine, served.writing, run, token)
-            break
-    alone = Run(
-        batch=1, prompt=asked.prompt, written=asked.written, devices=devices, weight_bits=bits
-    )
-    leg = serve(model.anatomy, alone, machine.profile.constants, batching="static").reading
-    if float(leg.seconds) <= asked.first_s:
-        reading = _stage(machine, leg, alone, float(leg.seconds))
-    return reading, writing
+
+    def _served(self, asked: RequestClass, machine: Machine, run: Run) -> Served:
+        anatomy = self._models[asked.model].anatomy
+        return serve(anatomy, run, machine.profile.constants, batching="static")
 
 
 def _stage(machine: Machine, leg: Leg, run: Run, wait: float) -> Stage:

@@ -92,6 +92,7 @@ class Placement:
         routes: Of all classes.
         servers: That are on.
         cost: Of everything. [W] or [gCO2e/s]
+        gap: Of the cost that the best placement of all is at most below it. [1]
         parts: Of it, by cause; together the whole.
         rivals: Restricted placements.
         refusals: Machines that cannot serve a class, and why.
@@ -103,6 +104,7 @@ class Placement:
     routes: tuple[Route, ...]
     servers: tuple[Servers, ...]
     cost: Estimate
+    gap: float
     parts: dict[str, float]
     rivals: tuple[Rival, ...]
     refusals: tuple[Refusal, ...]
@@ -134,6 +136,7 @@ def place(fleet: Fleet, aim: Aim = "carbon") -> Placement:
         routes=tuple(_route(option, share) for option, share in taken),
         servers=_servers(options, solution),
         cost=_told(math.fsum(parts.values()), [option for option, _ in taken], aim),
+        gap=solution.gap,
         parts=parts,
         rivals=_rivals(fleet, options, solution, aim),
         refusals=refusals,

@@ -1,11 +1,16 @@
 """The placement as a mixed-integer linear program, solved by HiGHS.
 
-choose   x[o] in [0, 1], the share of a class that goes by option o
-r[m, d] whole, servers of model m that are on, on machines d
-so that  shares of a class add up to 1
-work at (m, d) <= busy · r[m, d]
-devices of servers on d <= count of d
-at least joules or grams: of the work, of sending, of being on, and of having been made
+    choose   y[c, p], z[c, d] in [0, 1], the shares of class c read on p and written on d
+             v[c, p] in [0, 1], the share read on p and written elsewhere
+             r[m, d] whole, servers of model m that are on, on machines d
+    so that  shares read, and shares written, of a class add up to 1
+             v[c, p] >= y[c, p] - z[c, p]
+             work at (m, d) <= busy · r[m, d]
+             devices of servers on d <= count of d
+    at least joules or grams: of the work, of sending, of being on, and of having been made
+
+Where some reader may not be paired with some writer of a class, because the first token would come too late, its
+variables are the shares of the pairs instead.
 """
 
 from __future__ import annotations
@@ -17,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negawatt.decisions.placement.options import Option, servers_of
-from negawatt.decisions.placement.records import Aim, Fleet, Machine
+from negawatt.decisions.placement.options import Option, Stage, servers_of
+from negawatt.decisions.placement.records import Aim, Fleet, Machine, RequestClass
 
-GAP = 1e-3  # of the optimum that a solution may be above it
+GAP = 1e-2  # of the cost that the optimum may be below it: far less than the model is off by
 _PATIENCE_S = 30.0
 _SMALL = 1e-9
 
@@ -36,20 +41,13 @@ class Solution:
         shares: Of a class that goes by each option, in their order. [1]
         servers: That are on, by model and machine.
         cost: Of everything. [J/s] or [gCO2e/s]
+        gap: Of the cost that the optimum is at most below it. [1]
     """
 
     shares: tuple[float, ...]
     servers: Mapping[Key, int]
     cost: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    cost: Floats  # [options + servers]
-    sums: Any  # sparse: options of each class. [classes, options + servers]
-    work: Any  # sparse: server seconds of options at each place, less those of servers
-    held: Any  # sparse: devices of servers on each machine
-    counts: Floats
+    gap: float
 
 
 def weight(machine: Machine, aim: Aim) -> float:
@@ -57,14 +55,21 @@ def weight(machine: Machine, aim: Aim) -> float:
     return machine.site.pue if aim == "energy" else machine.site.grams_per_joule
 
 
+def stage_cost(stage: Stage, aim: Aim) -> float:
+    """Of one request at a stage, servers being on anyway. [J] or [gCO2e]"""
+    busy = stage.devices * stage.machine.busy_w * stage.busy_s
+    return (stage.joules + busy) * weight(stage.machine, aim)
+
+
+def sent_cost(option: Option, aim: Aim) -> float:
+    """Of sending what one request left behind. [J] or [gCO2e]"""
+    return option.sent_joules * weight(option.reading.machine, aim)
+
+
 def work_cost(option: Option, aim: Aim) -> float:
     """Of one request by an option, servers being on anyway. [J] or [gCO2e]"""
-    stages = sum(
-        (stage.joules + stage.devices * stage.machine.busy_w * stage.busy_s)
-        * weight(stage.machine, aim)
-        for stage in (option.reading, option.writing)
-    )
-    return stages + option.sent_joules * weight(option.reading.machine, aim)
+    stages = stage_cost(option.reading, aim) + stage_cost(option.writing, aim)
+    return stages + sent_cost(option, aim)
 
 
 def server_cost(machine: Machine, devices: int, aim: Aim) -> float:
@@ -79,6 +84,7 @@ def solve(
     aim: Aim,
     *,
     allowed: Callable[[Option], bool] = lambda option: True,
+    gap: float = GAP,
 ) -> Solution | None:
     """The cheapest shares and servers; None when nothing serves all classes.
 
@@ -87,6 +93,7 @@ def solve(
         options: Of `options_of`.
         aim: What is to be least.
         allowed: Which options may be taken.
+        gap: Of the cost that the optimum may be below it. [1]
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -95,68 +102,160 @@ def solve(
     if {option.asked.name for option in some} != {one.name for one in fleet.classes}:
         return None
     places = servers_of(tuple(some))
-    tables = _tables(fleet, some, places, aim)
-    most = _most(fleet, some, places)
+    rows = _Rows(fleet, some, places, aim)
     result = milp(
-        tables.cost,
-        integrality=np.r_[np.zeros(len(some)), np.ones(len(places))],
-        bounds=Bounds(np.zeros(len(tables.cost)), np.r_[np.ones(len(some)), most]),
-        constraints=[
-            LinearConstraint(tables.sums, 1.0, 1.0),
-            LinearConstraint(tables.work, -np.inf, 0.0),
-            LinearConstraint(tables.held, -np.inf, tables.counts),
-        ],
-        options={"mip_rel_gap": GAP, "time_limit": _PATIENCE_S},
+        np.array(rows.cost),
+        integrality=np.array(rows.whole),
+        bounds=Bounds(np.zeros(len(rows.cost)), np.array(rows.most)),
+        constraints=[LinearConstraint(*rows.limits())],
+        options={"mip_rel_gap": gap, "time_limit": _PATIENCE_S},
     )
     if result.x is None:
         return None
     shares = np.zeros(len(options))
-    shares[chosen] = np.where(result.x[: len(some)] < _SMALL, 0.0, result.x[: len(some)])
-    servers = {key: round(count) for key, count in zip(places, result.x[len(some) :], strict=True)}
+    shares[chosen] = rows.shares(result.x)
+    servers = {key: round(result.x[column]) for key, column in rows.servers.items()}
     return Solution(
         shares=tuple(shares.tolist()),
         servers={key: count for key, count in servers.items() if count},
         cost=float(result.fun),
+        gap=float(result.mip_gap or 0.0),
     )
 
 
-def _tables(
-    fleet: Fleet, options: Sequence[Option], places: Mapping[Key, tuple[Machine, int]], aim: Aim
-) -> _Tables:
-    from scipy.sparse import csr_array
+class _Rows:
+    """The program as it is written down: columns one by one, rows as triplets."""
 
-    count, names = len(options), [one.name for one in fleet.classes]
-    row = {key: i for i, key in enumerate(places)}
-    sums = csr_array(
-        (
-            np.ones(count),
-            ([names.index(option.asked.name) for option in options], range(count)),
-        ),
-        shape=(len(names), count + len(places)),
-    )
-    entries = [
-        (row[option.asked.model, stage.machine.name], i, option.asked.rate * stage.busy_s)
-        for i, option in enumerate(options)
-        for stage in (option.reading, option.writing)
-    ] + [(i, count + i, -fleet.busy) for i in row.values()]
-    machines = {machine.name: i for i, machine in enumerate(fleet.machines)}
-    held = [(machines[key[1]], count + row[key], float(n)) for key, (_, n) in places.items()]
-    work = [option.asked.rate * work_cost(option, aim) for option in options]
-    on = [server_cost(machine, devices, aim) for machine, devices in places.values()]
-    return _Tables(
-        cost=np.array([*work, *on]),
-        sums=sums,
-        work=_sparse(entries, (len(row), count + len(row))),
-        held=_sparse(held, (len(machines), count + len(row))),
-        counts=np.array([float(machine.count) for machine in fleet.machines]),
-    )
+    def __init__(
+        self,
+        fleet: Fleet,
+        options: Sequence[Option],
+        places: Mapping[Key, tuple[Machine, int]],
+        aim: Aim,
+    ) -> None:
+        self.options, self.aim = options, aim
+        self.cost: list[float] = []
+        self.whole: list[int] = []
+        self.most: list[float] = []
+        self._entries: list[tuple[int, int, float]] = []
+        self._low: list[float] = []
+        self._high: list[float] = []
+        self.servers: dict[Key, int] = {}
+        self._work: dict[Key, int] = {}
+        self._place(fleet, places)
+        self._pairs: dict[int, int] = {}  # option -> column
+        self._apart: dict[str, tuple[dict[str, int], dict[str, int]]] = {}  # class -> y, z
+        apart: dict[str, list[int]] = {}
+        for i, option in enumerate(options):
+            apart.setdefault(option.asked.name, []).append(i)
+        for name, own in apart.items():
+            some = [options[i] for i in own]
+            readers = {option.reading.machine.name: option for option in some}
+            writers = {option.writing.machine.name: option for option in some}
+            if len(some) == len(readers) * len(writers):
+                self._class_apart(name, readers, writers, some)
+            else:
+                self._class_in_pairs(own)
 
+    def limits(self) -> tuple[Any, Floats, Floats]:
+        """Matrix, lower and upper ends of its rows."""
+        from scipy.sparse import coo_array
 
-def _sparse(entries: Sequence[tuple[int, int, float]], shape: tuple[int, int]) -> Any:
-    from scipy.sparse import coo_array
+        rows, columns, values = zip(*self._entries, strict=True)
+        shape = (len(self._low), len(self.cost))
+        table = coo_array((values, (rows, columns)), shape=shape).tocsr()
+        return table, np.array(self._low), np.array(self._high)
 
-    rows, columns, values = zip(*entries, strict=True)
-    return coo_array((values, (rows, columns)), shape=shape).tocsr()
+    def shares(self, x: Floats) -> Floats:
+        """Of each option; what is read somewhere stays there as far as it can."""
+        found = np.zeros(len(self.options))
+        for i, column in self._pairs.items():
+            found[i] = x[column]
+        ways = {
+            (o.asked.name, o.reading.machine.name, o.writing.machine.name): i
+            for i, o in enumerate(self.options)
+        }
+        for name, (reading, writing) in self._apart.items():
+            read = {machine: float(x[column]) for machine, column in reading.items()}
+            written = {machine: float(x[column]) for machine, column in writing.items()}
+            staying = [(machine, machine) for machine in read if machine in written]
+            for one, other in [*staying, *((p, d) for p in read for d in written)]:
+                share = min(read[one], written[other])
+                if share > _SMALL:
+                    found[ways[name, one, other]] += share
+                    read[one] -= share
+                    written[other] -= share
+        found[found < _SMALL] = 0.0
+        return found
+
+    def _place(self, fleet: Fleet, places: Mapping[Key, tuple[Machine, int]]) -> None:
+        most = _most(fleet, self.options, places)
+        held = {
+            machine.name: self._row(-np.inf, float(machine.count)) for machine in fleet.machines
+        }
+        for (key, (machine, devices)), limit in zip(places.items(), most, strict=True):
+            column = self._column(server_cost(machine, devices, self.aim), limit, whole=1)
+            self.servers[key] = column
+            self._entries.append((held[machine.name], column, float(devices)))
+            self._work[key] = self._row(-np.inf, 0.0)
+            self._entries.append((self._work[key], column, -fleet.busy))
+
+    def _class_apart(
+        self,
+        name: str,
+        readers: Mapping[str, Option],
+        writers: Mapping[str, Option],
+        some: Sequence[Option],
+    ) -> None:
+        """Shares read, shares written, and what moves between."""
+        sent = {o.reading.machine.name: sent_cost(o, self.aim) for o in some if o.split}
+        all_read, all_written = self._row(1.0, 1.0), self._row(1.0, 1.0)
+        writing = {}
+        for machine, option in writers.items():
+            writing[machine] = self._stage(option.asked, option.writing)
+            self._entries.append((all_written, writing[machine], 1.0))
+        reading = {}
+        for machine, option in readers.items():
+            reading[machine] = self._stage(option.asked, option.reading)
+            self._entries.append((all_read, reading[machine], 1.0))
+            if machine in sent:
+                moved = self._column(option.asked.rate * sent[machine], 1.0)
+                row = self._row(-np.inf, 0.0)
+                self._entries += [(row, reading[machine], 1.0), (row, moved, -1.0)]
+                if machine in writing:
+                    self._entries.append((row, writing[machine], -1.0))
+        self._apart[name] = (reading, writing)
+
+    def _class_in_pairs(self, own: Sequence[int]) -> None:
+        """Shares of the pairs themselves."""
+        all_of_it = self._row(1.0, 1.0)
+        for i in own:
+            option = self.options[i]
+            column = self._column(option.asked.rate * work_cost(option, self.aim), 1.0)
+            self._pairs[i] = column
+            self._entries.append((all_of_it, column, 1.0))
+            for stage in (option.reading, option.writing):
+                self._busy(option.asked, stage, column)
+
+    def _stage(self, asked: RequestClass, stage: Stage) -> int:
+        column = self._column(asked.rate * stage_cost(stage, self.aim), 1.0)
+        self._busy(asked, stage, column)
+        return column
+
+    def _busy(self, asked: RequestClass, stage: Stage, column: int) -> None:
+        row = self._work[asked.model, stage.machine.name]
+        self._entries.append((row, column, asked.rate * stage.busy_s))
+
+    def _column(self, cost: float, most: float, whole: int = 0) -> int:
+        self.cost.append(cost)
+        self.most.append(float(most))
+        self.whole.append(whole)
+        return len(self.cost) - 1
+
+    def _row(self, low: float, high: float) -> int:
+        self._low.append(low)
+        self._high.append(high)
+        return len(self._low) - 1
 
 
 def _most(
