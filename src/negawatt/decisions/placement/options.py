@@ -16,6 +16,8 @@ from negawatt.energy.serving import Leg, Run, Served, serve
 
 _BATCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _CONTEXT_BITS = 16.0
+#: Model, machine and devices of a server.
+Place = tuple[str, str, int]
 _ONE_TEXT = 1.02  # of the weights: with room for one text at least
 
 
@@ -38,6 +40,11 @@ class Stage:
     joules: float
     busy_s: float
     wait_s: float
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Which servers: name of the machine, and devices of each."""
+        return (self.machine.name, self.devices)
 
     @property
     def joules_with_static(self) -> float:
@@ -68,8 +75,8 @@ class Option:
 
     @property
     def split(self) -> bool:
-        """Whether one machine reads and another writes."""
-        return self.reading.machine.name != self.writing.machine.name
+        """Whether one server reads and another writes."""
+        return self.reading.place != self.writing.place
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +101,12 @@ def options_of(fleet: Fleet) -> tuple[tuple[Option, ...], tuple[Refusal, ...]]:
     rooms = _Rooms(fleet)
     models = {model.name: model for model in fleet.models}
     for asked in fleet.classes:
-        readers, writers = [], []
+        readers: list[Stage] = []
+        writers: list[Stage] = []
         for machine in fleet.machines:
             reading, writing, reasons = rooms.stages(asked, machine)
-            readers += [reading] if reading else []
-            writers += [writing] if writing else []
+            readers += reading
+            writers += writing
             refused += [Refusal(asked.name, machine.name, reason) for reason in reasons]
         found.extend(_pairs(fleet, models[asked.model], asked, readers, writers))
     return tuple(found), tuple(refused)
@@ -111,7 +119,7 @@ def _pairs(
     kept = kept_bytes(model.anatomy, asked.prompt, _CONTEXT_BITS)
     for reading in readers:
         for writing in writers:
-            apart = reading.machine.name != writing.machine.name
+            apart = reading.place != writing.place
             sent = kept if apart else 0.0
             first = reading.wait_s + sent / fleet.link.bandwidth + writing.wait_s
             if first <= asked.first_s:
@@ -135,40 +143,42 @@ class _Rooms:
             model.name: weight_bits(model.anatomy, model.precision) for model in fleet.models
         }
         self._seen: dict[tuple[str, str, int], tuple[Stage | None, Stage | None]] = {}
-        self._servers: dict[tuple[str, str], int | None] = {}
 
     def stages(
         self, asked: RequestClass, machine: Machine
-    ) -> tuple[Stage | None, Stage | None, tuple[str, ...]]:
-        """Reading and writing there, None what cannot be, and why not."""
-        key = (asked.model, machine.name)
-        if key not in self._servers:
-            self._servers[key] = self._server(self._models[asked.model], machine)
-        devices = self._servers[key]
-        if devices is None:
-            return None, None, (f"{machine.count} devices do not hold {asked.model}",)
-        reading, writing = self._both(asked, machine, devices)
-        reasons = []
-        if reading is None:
-            reasons.append(f"reading a prompt takes longer than {asked.first_s:g} s")
-        if writing is None:
-            reasons.append(f"a token takes longer than {asked.token_s:g} s, or has no room")
-        return reading, writing, tuple(reasons)
+    ) -> tuple[list[Stage], list[Stage], tuple[str, ...]]:
+        """Reading and writing there, and why not.
 
-    def _server(self, model: Model, machine: Machine) -> int | None:
-        """Devices of a server: the fewest that keep the pace of all classes that more could keep."""
+        Either is done by the smallest server that is quick enough, or by that of the other, where nothing
+        has to be sent.
+        """
+        sizes = self._sizes(self._models[asked.model], machine)
+        if not sizes:
+            return [], [], (f"{machine.count} devices do not hold {asked.model}",)
+        both: dict[int, tuple[Stage | None, Stage | None]] = {}
+        for devices in sizes:  # more than are needed for either cost more joules
+            both[devices] = self._both(asked, machine, devices)
+            if all(any(stages) for stages in zip(*both.values(), strict=True)):
+                break
+        read = [devices for devices, (reading, _) in both.items() if reading]
+        write = [devices for devices, (_, writing) in both.items() if writing]
+        wanted = {*read[:1], *write[:1]}
+        reasons = []
+        if not read:
+            reasons.append(f"reading a prompt takes longer than {asked.first_s:g} s")
+        if not write:
+            reasons.append(f"a token takes longer than {asked.token_s:g} s, or has no room")
+        readers = [reading for n in sorted(wanted) if (reading := both[n][0])]
+        writers = [writing for n in sorted(wanted) if (writing := both[n][1])]
+        return readers, writers, tuple(reasons)
+
+    def _sizes(self, model: Model, machine: Machine) -> tuple[int, ...]:
+        """Devices that a server may have there, fewest first."""
         needed = stored_bytes(model.anatomy, self._bits[model.name]) * _ONE_TEXT
         least = fewest(needed, room(machine.profile))
         if least > machine.count or least * room(machine.profile) < needed:
-            return None
-        asked = [one for one in self._fleet.classes if one.model == model.name]
-        best, kept, devices = least, -1, least
-        while devices <= machine.count and kept < len(asked):
-            now = sum(None not in self._both(one, machine, devices) for one in asked)
-            if now > kept:
-                best, kept = devices, now
-            devices *= 2
-        return best
+            return ()
+        return tuple(least * factor for factor in (1, 2, 4, 8) if least * factor <= machine.count)
 
     def _both(
         self, asked: RequestClass, machine: Machine, devices: int
@@ -236,11 +246,10 @@ def _stage(machine: Machine, leg: Leg, run: Run, wait: float) -> Stage:
     )
 
 
-def servers_of(options: tuple[Option, ...]) -> Mapping[tuple[str, str], tuple[Machine, int]]:
-    """Machine and devices of a server, by model and machine."""
-    found: dict[tuple[str, str], tuple[Machine, int]] = {}
+def servers_of(options: tuple[Option, ...]) -> Mapping[Place, tuple[Machine, int]]:
+    """Machine and devices of a server, by model, machine and devices."""
+    found: dict[Place, tuple[Machine, int]] = {}
     for option in options:
         for stage in (option.reading, option.writing):
-            key = (option.asked.model, stage.machine.name)
-            found[key] = (stage.machine, stage.devices)
+            found[(option.asked.model, *stage.place)] = (stage.machine, stage.devices)
     return found

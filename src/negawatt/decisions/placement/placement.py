@@ -8,9 +8,15 @@ from dataclasses import dataclass, replace
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, weakest
-from negawatt.decisions.placement.options import Option, Refusal, Stage, options_of, servers_of
+from negawatt.decisions.placement.options import (
+    Option,
+    Place,
+    Refusal,
+    Stage,
+    options_of,
+    servers_of,
+)
 from negawatt.decisions.placement.program import (
-    Key,
     Solution,
     server_cost,
     solve,
@@ -140,7 +146,7 @@ def place(fleet: Fleet, aim: Aim = "carbon") -> Placement:
         parts=parts,
         rivals=_rivals(fleet, options, solution, aim),
         refusals=refusals,
-        because=reasons(options, taken, aim),
+        because=reasons(fleet, options, taken, aim),
         notes=_notes(fleet, aim),
     )
 
@@ -211,20 +217,20 @@ def _route(option: Option, share: float) -> Route:
 
 def _servers(options: Sequence[Option], solution: Solution) -> tuple[Servers, ...]:
     places = servers_of(tuple(options))
-    work: dict[Key, float] = dict.fromkeys(places, 0.0)
+    work: dict[Place, float] = dict.fromkeys(places, 0.0)
     for option, share in zip(options, solution.shares, strict=True):
         for stage in (option.reading, option.writing):
-            key = (option.asked.model, stage.machine.name)
+            key = (option.asked.model, *stage.place)
             work[key] += option.asked.rate * share * stage.busy_s
     return tuple(
         Servers(
             model=model,
             machine=machine,
             count=count,
-            devices=places[model, machine][1],
-            busy=work[model, machine] / count,
+            devices=devices,
+            busy=work[model, machine, devices] / count,
         )
-        for (model, machine), count in solution.servers.items()
+        for (model, machine, devices), count in solution.servers.items()
     )
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negawatt.decisions.placement.options import Option, Stage, servers_of
+from negawatt.decisions.placement.options import Option, Place, Stage, servers_of
 from negawatt.decisions.placement.records import Aim, Fleet, Machine, RequestClass
 
 GAP = 1e-2  # of the cost that the optimum may be below it: far less than the model is off by
@@ -30,7 +30,7 @@ _PATIENCE_S = 30.0
 _SMALL = 1e-9
 
 Floats = NDArray[np.float64]
-Key = tuple[str, str]
+_Where = tuple[str, int]  # machine and devices of a server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Solution:
     """
 
     shares: tuple[float, ...]
-    servers: Mapping[Key, int]
+    servers: Mapping[Place, int]
     cost: float
     gap: float
 
@@ -130,7 +130,7 @@ class _Rows:
         self,
         fleet: Fleet,
         options: Sequence[Option],
-        places: Mapping[Key, tuple[Machine, int]],
+        places: Mapping[Place, tuple[Machine, int]],
         aim: Aim,
     ) -> None:
         self.options, self.aim = options, aim
@@ -140,18 +140,18 @@ class _Rows:
         self._entries: list[tuple[int, int, float]] = []
         self._low: list[float] = []
         self._high: list[float] = []
-        self.servers: dict[Key, int] = {}
-        self._work: dict[Key, int] = {}
+        self.servers: dict[Place, int] = {}
+        self._work: dict[Place, int] = {}
         self._place(fleet, places)
         self._pairs: dict[int, int] = {}  # option -> column
-        self._apart: dict[str, tuple[dict[str, int], dict[str, int]]] = {}  # class -> y, z
+        self._apart: dict[str, tuple[dict[_Where, int], dict[_Where, int]]] = {}  # class -> y, z
         apart: dict[str, list[int]] = {}
         for i, option in enumerate(options):
             apart.setdefault(option.asked.name, []).append(i)
         for name, own in apart.items():
             some = [options[i] for i in own]
-            readers = {option.reading.machine.name: option for option in some}
-            writers = {option.writing.machine.name: option for option in some}
+            readers = {option.reading.place: option for option in some}
+            writers = {option.writing.place: option for option in some}
             if len(some) == len(readers) * len(writers):
                 self._class_apart(name, readers, writers, some)
             else:
@@ -172,8 +172,7 @@ class _Rows:
         for i, column in self._pairs.items():
             found[i] = x[column]
         ways = {
-            (o.asked.name, o.reading.machine.name, o.writing.machine.name): i
-            for i, o in enumerate(self.options)
+            (o.asked.name, o.reading.place, o.writing.place): i for i, o in enumerate(self.options)
         }
         for name, (reading, writing) in self._apart.items():
             read = {machine: float(x[column]) for machine, column in reading.items()}
@@ -188,7 +187,7 @@ class _Rows:
         found[found < _SMALL] = 0.0
         return found
 
-    def _place(self, fleet: Fleet, places: Mapping[Key, tuple[Machine, int]]) -> None:
+    def _place(self, fleet: Fleet, places: Mapping[Place, tuple[Machine, int]]) -> None:
         most = _most(fleet, self.options, places)
         held = {
             machine.name: self._row(-np.inf, float(machine.count)) for machine in fleet.machines
@@ -203,12 +202,12 @@ class _Rows:
     def _class_apart(
         self,
         name: str,
-        readers: Mapping[str, Option],
-        writers: Mapping[str, Option],
+        readers: Mapping[_Where, Option],
+        writers: Mapping[_Where, Option],
         some: Sequence[Option],
     ) -> None:
         """Shares read, shares written, and what moves between."""
-        sent = {o.reading.machine.name: sent_cost(o, self.aim) for o in some if o.split}
+        sent = {o.reading.place: sent_cost(o, self.aim) for o in some if o.split}
         all_read, all_written = self._row(1.0, 1.0), self._row(1.0, 1.0)
         writing = {}
         for machine, option in writers.items():
@@ -243,7 +242,7 @@ class _Rows:
         return column
 
     def _busy(self, asked: RequestClass, stage: Stage, column: int) -> None:
-        row = self._work[asked.model, stage.machine.name]
+        row = self._work[(asked.model, *stage.place)]
         self._entries.append((row, column, asked.rate * stage.busy_s))
 
     def _column(self, cost: float, most: float, whole: int = 0) -> int:
@@ -259,22 +258,23 @@ class _Rows:
 
 
 def _most(
-    fleet: Fleet, options: Sequence[Option], places: Mapping[Key, tuple[Machine, int]]
+    fleet: Fleet, options: Sequence[Option], places: Mapping[Place, tuple[Machine, int]]
 ) -> Floats:
     """Servers of each place that could ever be of use."""
     wanted = dict.fromkeys(places, 0.0)
-    seen: dict[tuple[Key, str], tuple[float, float]] = {}
+    seen: dict[tuple[Place, str], tuple[float, float]] = {}
     for option in options:
         for kind, stage in enumerate((option.reading, option.writing)):
-            key = (option.asked.model, stage.machine.name)
+            key = (option.asked.model, *stage.place)
             reading, writing = seen.get((key, option.asked.name), (0.0, 0.0))
             busy = option.asked.rate * stage.busy_s
             seen[key, option.asked.name] = (busy, writing) if kind == 0 else (reading, busy)
     for (key, _), both in seen.items():
         wanted[key] += sum(both)
+    counts = {machine.name: machine.count for machine in fleet.machines}
     return np.array(
         [
-            min(np.ceil(wanted[key] / fleet.busy), machine.count // devices)
-            for key, (machine, devices) in places.items()
+            min(np.ceil(wanted[key] / fleet.busy), counts[key[1]] // devices)
+            for key, (_, devices) in places.items()
         ]
     )
