@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from negawatt.wiring.design import design as design
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
+    from negawatt.wiring.place import place as place
 
     __version__: str
 
@@ -36,6 +37,7 @@ __all__ = [
     "foretell",
     "measure",
     "optimize",
+    "place",
     "predict",
     "tracker",
 ]
@@ -49,6 +51,7 @@ _HOMES = MappingProxyType(
         "load_ipython_extension": "negawatt.meters.tracking",  # %load_ext negawatt
         "measure": "negawatt.meters",
         "optimize": "negawatt.wiring",
+        "place": "negawatt.wiring.place",
         "predict": "negawatt.wiring",
         "tracker": "negawatt.meters.tracking",
     }

@@ -44,7 +44,7 @@ class _Scale:
                 for stage in (reading, writing)
             ]
             told = (
-                f"{asked.name}{part} is read on {names[0]} and written on {names[1]}: sending  "
+                f"{asked.name}{part} is read on {names[0]} and written on {names[1]}: sending "
                 f"{option.sent_bytes / 1e6:.3g} MB costs "
                 f"{self.amount(sent_cost(option, self.aim))}"
             )
