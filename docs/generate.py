@@ -153,8 +153,12 @@ def _prose(text: str) -> str:
 
 def _options(command: click.Command, context: click.Context) -> str:
     rows = []
+    names = ", ".join(sorted(context.help_option_names, key=len))
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
+        if record is not None and parameter.name == "help":
+            # A command that has run alone remembers the option's names of that time.
+            record = (names, record[1])
         if record is not None and record[1]:  # an argument is explained in the text above
             rows.append(f"| `{_cell(record[0])}` | {_cell(record[1])} |")
     if not rows:
