@@ -156,7 +156,7 @@ def _options(command: click.Command, context: click.Context) -> str:
     names = ", ".join(sorted(context.help_option_names, key=len))
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None and parameter.name == "help":
+        if record is not None and "--help" in parameter.opts:
             # A command that has run alone remembers the option's names of that time.
             record = (names, record[1])
         if record is not None and record[1]:  # an argument is explained in the text above

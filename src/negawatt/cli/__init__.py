@@ -20,7 +20,7 @@ VERBS = MappingProxyType(
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
-        "explain": "Tell where the joules of requests to MODEL go, and what would save some.",
+        "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
