@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from negawatt.actions.calibrate.fitted import Calibration
     from negawatt.energy.profiles import DeviceProfile
 
+_DATABASE = b"SQLite format 3\0"
 _PICO = 1e12
 #: Units of constants; those not here are seconds.
 _UNITS = MappingProxyType(
@@ -65,10 +66,11 @@ _WORDS = MappingProxyType(
     "table",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Fit the measured runs of a CSV file and measure nothing.",
+    help="Fit the measured runs of a CSV file, or the calibrations of a ledger, and measure "
+    "nothing; `ledger` means your own.",
 )
 @click.option(
-    "--source", default="", metavar="NAME", help="With --from: rows of this source alone."
+    "--source", default="", metavar="NAME", help="With --from: rows of this source or engine alone."
 )
 @click.option(
     "--sheet",
@@ -94,25 +96,29 @@ def command(
     large copy, and models of random weights that write and read at several batches and contexts.
     The constants of the energy model are fitted to them, and each model is left out in turn to tell
     how far predictions for another are off. Whatever the windows do not tell is said to be so. A
-    stopped calibration goes on where it was. On a CPU without counters times are measured, and
-    joules are modelled by a band.
+    stopped calibration goes on where it was, and a finished one is written into the ledger. On a
+    CPU without counters times are measured, and joules are modelled by a band.
 
     \b
     Examples:
       negawatt calibrate --quick
       negawatt calibrate --device cuda:0
       negawatt calibrate --from runs.csv --sheet L4
+      negawatt calibrate --from ledger
     """  # fmt: skip
     from negawatt.wiring import calibrate as wired
 
     flags = {"run.threads": threads}
-    if table is not None:
+    chosen = "" if device == "auto" else device
+    if table is not None and (str(table) == "ledger" or _is_ledger(table)):
+        place = None if str(table) == "ledger" and not table.exists() else table
+        found = wired.calibrate_again(place, sheet, device=chosen, engine=source)
+    elif table is not None:
         if not sheet:
             raise UsageError(
                 "a table does not tell which datasheet to start from",
                 fix="name one with --sheet, such as --sheet H100-SXM5-80GB",
             )
-        chosen = "" if device == "auto" else device
         found = wired.calibrate_from(table, sheet, device=chosen, source=source, flags=flags)
     elif source:
         raise UsageError("--source chooses rows of a table", fix="name the table with --from")
@@ -126,6 +132,15 @@ def command(
     from rich.console import Console
 
     _show(found, Console(highlight=False))
+
+
+def _is_ledger(file: Path) -> bool:
+    """Whether a file is a database and no table."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(len(_DATABASE)) == _DATABASE
+    except OSError:
+        return False  # reading it as a table says what is wrong
 
 
 def _tell(stage: str, share: float) -> None:

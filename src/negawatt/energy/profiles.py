@@ -97,6 +97,8 @@ class DeviceProfile:
             low, high = self.hull[name]
             if not low / _BEYOND <= value <= high * _BEYOND:
                 found.append(f"{name} {value:.3g}, calibrated on {low:.3g} to {high:.3g}")
+        if self.windows and np.any(load.expert_layers) and self.expert_band is None:
+            found.append("layers with experts, calibrated on dense models")
         return tuple(found)
 
     def band_of(self, load: Load) -> Band:

@@ -68,7 +68,43 @@ def calibrate(
         progress=progress,
         sleep=time.sleep,
     )
-    return run(question, bench, lambda: local().full.value)
+    done = run(question, bench, lambda: local().full.value)
+    _record(settings, done)
+    return done
+
+
+def calibrate_again(
+    ledger: Path | str | None = None, sheet: str = "", *, device: str = "", engine: str = ""
+) -> Calibration:
+    """Fit all that a ledger holds of a device's calibrations, and keep the profile.
+
+    Args:
+        ledger: A file or address; your own when None.
+        sheet: Name of the datasheet to start from; that of the latest calibration when empty.
+        device: Of this one alone; may be left out where there is but one.
+        engine: With this one alone; the same.
+
+    Raises:
+        NegawattError: what was given cannot be used; the message says how to mend it.
+    """
+    settings = _settings(None)
+    from negawatt.actions.calibrate.action import from_records
+    from negawatt.actions.calibrate.recorded import KIND, recorded
+    from negawatt.ledger import open_ledger
+
+    with open_ledger(ledger or settings.paths.ledger, readonly=True) as kept:
+        bodies = [entry.body for entry in kept.entries(KIND)]
+    found = recorded(bodies, device=device, engine=engine)
+    return from_records(found, sheet, settings.paths.cache)
+
+
+def _record(settings: Settings, done: Calibration) -> None:
+    """Write what was measured into the ledger."""
+    from negawatt.actions.calibrate.recorded import KIND, body_of
+    from negawatt.ledger import open_ledger
+
+    with open_ledger(settings.paths.ledger) as ledger:
+        ledger.append(KIND, body_of(done))
 
 
 def calibrate_from(

@@ -34,6 +34,7 @@ class Board:
 def sample(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> LawRig:
     """A CPU that keeps the law, on a clock of its own."""
     monkeypatch.setenv("NEGAWATT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NEGAWATT_LEDGER", str(tmp_path / "ledger.db"))
     hand = Hand()
     rig = LawRig(hand, device="cpu", accelerator=None, memory_bytes=8e9)
     monkeypatch.setattr(wired, "_rig", lambda device, settings, found: rig)
@@ -91,6 +92,44 @@ def test_a_table_is_fitted_without_a_device(
     assert "B200-SXM-180GB with vLLM" in shown
     assert "with experts joules within" in " ".join(shown.split())
     assert "Windows\n" not in shown
+
+
+def test_a_ledger_is_fitted_as_its_windows_were(sample: LawRig, tmp_path: Path) -> None:
+    first = decode(Calibration, json.loads(called("--quick", "--json").stdout))
+    for words in (("ledger",), (str(tmp_path / "ledger.db"),)):
+        again = decode(Calibration, json.loads(called("--from", *words, "--json").stdout))
+        assert again.rows == first.rows
+        assert again.profile.constants == first.profile.constants
+        assert again.profile.band == first.profile.band
+        assert again.profile.origin.source.startswith("1 calibration of a ledger")
+
+
+def test_calibrations_of_several_days_are_fitted_together(sample: LawRig) -> None:
+    for _ in range(2):
+        called("--quick")
+    both = decode(Calibration, json.loads(called("--from", "ledger", "--json").stdout))
+    once = decode(Calibration, json.loads(called("--quick", "--json").stdout))
+    assert both.profile.windows == 2 * once.profile.windows
+    assert both.profile.models == once.profile.models
+    shown = called("--from", "ledger").stdout
+    assert "3 calibrations of a ledger" in " ".join(shown.split())
+
+
+def test_a_ledger_without_what_is_asked_is_told(sample: LawRig, tmp_path: Path) -> None:
+    called("--quick")
+    for words, what in (
+        (("--device", "other"), "device other"),
+        (("--source", "other"), "engine other"),
+        (("--sheet", "other"), "other"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            called("--from", "ledger", *words)
+    from negawatt.ledger import open_ledger
+
+    with open_ledger(tmp_path / "empty.db"):
+        pass
+    with pytest.raises(UsageError, match="holds no calibration"):
+        called("--from", str(tmp_path / "empty.db"))
 
 
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +56,22 @@ def test_outside_of_the_windows_the_band_is_a_datasheets() -> None:
     assert alone.beyond
     assert alone.per_token.high / alone.per_token.value == pytest.approx(unseen_band().joules)
     assert inside.per_token.high / inside.per_token.value == pytest.approx(H100.band.joules)
+
+
+def test_a_profile_of_dense_models_does_not_vouch_for_experts() -> None:
+    experts = anatomy_of(
+        {
+            "model_type": "qwen3_moe", "hidden_size": 2048, "intermediate_size": 6144,
+            "moe_intermediate_size": 768, "num_hidden_layers": 48, "num_attention_heads": 32,
+            "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128,
+            "num_experts_per_tok": 8, "vocab_size": 151936, "tie_word_embeddings": False,
+        },
+        "experts",
+    )  # fmt: skip
+    assert foretell(experts, Asked(batch=64), H100).beyond == ()
+    told = foretell(experts, Asked(batch=64), replace(H100, expert_band=None))
+    assert told.beyond == ("layers with experts, calibrated on dense models",)
+    assert told.per_token.high / told.per_token.value >= unseen_band().joules
 
 
 def test_the_fewest_devices_that_hold_the_model_are_taken() -> None:

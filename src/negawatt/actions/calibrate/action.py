@@ -12,6 +12,7 @@ from pathlib import Path
 from negawatt.actions.calibrate.fitted import Calibration, beside, factor_of, fitted
 from negawatt.actions.calibrate.keep import keep, slug
 from negawatt.actions.calibrate.plan import Plan, designed
+from negawatt.actions.calibrate.recorded import Recorded
 from negawatt.actions.calibrate.rows import Row, windows_of
 from negawatt.actions.calibrate.run import STEADY, Bench, counted, measured
 from negawatt.actions.calibrate.sheet import matching, measured_sheet, named
@@ -131,6 +132,26 @@ def from_table(
         note = f"{told.left_out} rows of {file.name} lack something that the fit needs and were left out."
         found = replace(found, notes=(note, *found.notes))
     return keep(found, cache)
+
+
+def from_records(found: Recorded, sheet: str, cache: Path) -> Calibration:
+    """The same from rows that a ledger holds.
+
+    Args:
+        found: Of one device with one engine.
+        sheet: Name of the datasheet to start from; that of the latest calibration when empty.
+        cache: Where the profile is kept.
+
+    Raises:
+        UsageError: no such datasheet.
+    """
+    start = named(sheet, known_datasheets()) if sheet else found.sheet
+    count = f"{found.entries} calibration{'s' if found.entries > 1 else ''} of a ledger"
+    origin = replace(found.origin, source=f"{count}; {found.origin.source}")
+    told = fitted(windows_of(found.rows), start, origin, meter_factor=factor_of(found.rows))
+    speeds, cheapness = beside(found.rows)
+    told = replace(told, rows=found.rows, speeds=speeds, cheapness=cheapness)
+    return keep(told, cache)
 
 
 @dataclass(frozen=True, slots=True)
