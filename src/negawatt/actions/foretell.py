@@ -72,6 +72,7 @@ def look_ahead(question: Question, known: Catalogue) -> Outlook:
         architecture=anatomy.architecture,
         parameters=anatomy.parameters,
         active=anatomy.active,
+        writes=anatomy.family == "decoder",
         asked=question.asked,
         training=question.training,
         rows=rows,

@@ -11,14 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from statistics import median
 
-from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.energy.anatomy import Anatomy
 from negawatt.energy.catalogue import unseen_band
 from negawatt.energy.left_out import Band
 from negawatt.energy.precisions import kept_bytes, stored_bytes, weight_bits
 from negawatt.energy.profiles import DeviceProfile
-from negawatt.energy.serving import Run, Served, serve
+from negawatt.energy.roofline import Joules, joules_of, time_of
+from negawatt.energy.serving import Run, serve
+from negawatt.energy.workload import Load, work_of
 
 _USABLE = 0.9  # of a device's memory; the rest is the engine's own
 _MOST = 64  # devices that are looked at when nobody says how many
@@ -51,9 +52,10 @@ class Foretold:
         device: On what.
         devices: How many share the model.
         precision: Of the weights.
-        per_token: Of all devices, reading included, over the tokens written. [J/token]
+        per_token: Of all devices, reading included, over the tokens written; for an encoder, which
+            writes none, over those read. [J/token]
         per_request: Of all devices. [J]
-        tokens_per_s: Written by all requests together. [1/s]
+        tokens_per_s: Written by all requests together, or read by an encoder. [1/s]
         first_s: From the arrival of a request to its first token, nobody waiting. [s]
         power: Mean of all devices. [W]
         memory_bytes: Of weights and texts, over all devices. [B]
@@ -95,7 +97,7 @@ def foretell(
         precision: Of the weights, such as "bf16", "fp8" or "int4".
 
     Raises:
-        UsageError: the precision is unknown, a number is absurd, or an encoder is asked to write.
+        UsageError: the precision is unknown, or a number is absurd.
 
     >>> from negawatt.energy.catalogue import catalogue
     >>> from negawatt.energy.published import Totals, anatomy_from
@@ -106,14 +108,9 @@ def foretell(
     True
     """
     bits = weight_bits(anatomy, precision)
-    if anatomy.family == "encoder":
-        raise UsageError(
-            f"{anatomy.name} reads whole texts and writes none",
-            fix="ask about a model that writes; for an encoder use `negawatt.energy.workload`",
-        )
-    needed = stored_bytes(anatomy, bits) + asked.batch * kept_bytes(
-        anatomy, asked.prompt + asked.written, asked.context_bits
-    )
+    reads = anatomy.family == "encoder"  # keeps nothing of the text
+    text = 0.0 if reads else kept_bytes(anatomy, asked.prompt + asked.written, asked.context_bits)
+    needed = stored_bytes(anatomy, bits) + asked.batch * text
     one = room(profile)
     devices = asked.devices or fewest(needed, one)
     run = Run(
@@ -124,27 +121,73 @@ def foretell(
         weight_bits=bits,
         context_bits=asked.context_bits,
     )
-    waits = tuple(profile.waits.values())
-    batching, wait = profile.origin.batching, median(waits) if waits else 0.0
-    served = serve(anatomy, run, profile.constants, batching=batching, wait_s=wait)
-    beyond = profile.outside(served.load)
-    told = widened(profile, served) if beyond else profile
-    joules, rate = float(served.joules), float(served.tokens_per_s)
-    seconds = told.band_of(served.load).seconds
+    taken = _read(anatomy, run, profile) if reads else _served(anatomy, run, profile)
+    beyond = profile.outside(taken.load)
+    if reads and profile.windows:
+        beyond = (*beyond, "texts read whole, calibrated on writing")
+    told = widened(profile, taken.load) if beyond else profile
+    factor = told.band_of(taken.load).seconds
     return Foretold(
         device=profile.name,
         devices=devices,
         precision=precision.strip().lower(),
-        per_token=told.joules(float(served.joules_per_token), served.load, unit="J/token"),
-        per_request=told.joules(joules / asked.batch, served.load),
-        tokens_per_s=told.seconds(rate, served.load, unit="1/s"),
-        first_s=told.seconds(float(served.first_s), served.load),
-        power=_power(joules / float(served.seconds), seconds, told, devices),
+        per_token=told.joules(taken.joules / taken.tokens, taken.load, unit="J/token"),
+        per_request=told.joules(taken.joules / asked.batch, taken.load),
+        tokens_per_s=told.seconds(taken.tokens / taken.seconds, taken.load, unit="1/s"),
+        first_s=told.seconds(taken.first_s, taken.load),
+        power=_power(taken.joules / taken.seconds, factor, told, devices),
         memory_bytes=needed,
         room_bytes=one * devices,
-        parts=parts_of(served),
+        parts=_parts(taken.legs),
         beyond=beyond,
         source=f"{profile.origin.engine}; {profile.origin.source}",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """What a batch takes: joules, seconds, and the tokens that they are told of."""
+
+    joules: float
+    seconds: float
+    first_s: float
+    tokens: float
+    load: Load
+    legs: tuple[Joules, ...]
+
+
+def _served(anatomy: Anatomy, run: Run, profile: DeviceProfile) -> _Taken:
+    """Read and written, told of the tokens written."""
+    waits = tuple(profile.waits.values())
+    served = serve(
+        anatomy,
+        run,
+        profile.constants,
+        batching=profile.origin.batching,
+        wait_s=median(waits) if waits else 0.0,
+    )
+    return _Taken(
+        joules=float(served.joules),
+        seconds=float(served.seconds),
+        first_s=float(served.first_s),
+        tokens=run.batch * run.written,
+        load=served.load,
+        legs=(served.reading.joules, served.writing.joules),
+    )
+
+
+def _read(anatomy: Anatomy, run: Run, profile: DeviceProfile) -> _Taken:
+    """Read whole and at once, told of the tokens read."""
+    work = work_of(anatomy, run.reading)
+    seconds = float(time_of(work.load, profile.constants).total)
+    joules = joules_of(work, profile.constants, time=seconds)
+    return _Taken(
+        joules=float(joules.total),
+        seconds=seconds,
+        first_s=seconds,
+        tokens=run.batch * run.prompt,
+        load=work.load,
+        legs=(joules,),
     )
 
 
@@ -165,9 +208,9 @@ def fewest(needed: float, room: float) -> int:
     return count
 
 
-def widened(profile: DeviceProfile, served: Served) -> DeviceProfile:
+def widened(profile: DeviceProfile, load: Load) -> DeviceProfile:
     """The profile with a band as wide as a datasheet's, if its own is narrower."""
-    own, other = profile.band_of(served.load), unseen_band()
+    own, other = profile.band_of(load), unseen_band()
     band = Band(
         share=other.share,
         joules=max(own.joules, other.joules),
@@ -176,11 +219,10 @@ def widened(profile: DeviceProfile, served: Served) -> DeviceProfile:
     return replace(profile, band=band, expert_band=None)
 
 
-def parts_of(served: Served) -> dict[str, float]:
+def _parts(legs: tuple[Joules, ...]) -> dict[str, float]:
     """Share of the joules by cause; together 1. [1]"""
-    legs = (served.reading.joules, served.writing.joules)
     found = {
-        "idle and waiting": sum(float(leg.static) for leg in legs),
+        "static watts": sum(float(leg.static) for leg in legs),
         "moving weights": sum(float(leg.weights.sum()) for leg in legs),
         "moving context": sum(float(leg.context.sum()) for leg in legs),
         "arithmetic": sum(float(leg.operations.sum() + leg.looked.sum()) for leg in legs),

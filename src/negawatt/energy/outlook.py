@@ -44,6 +44,7 @@ class Outlook:
         architecture: Of its configuration.
         parameters: Stored.
         active: That a token passes.
+        writes: Whether it writes replies; an encoder's figures are of the tokens it reads.
         asked: Requests to answer.
         training: That was asked for instead.
         rows: Devices by precisions; empty for a training.
@@ -56,6 +57,7 @@ class Outlook:
     architecture: str
     parameters: float
     active: float
+    writes: bool
     asked: Asked
     training: Training | None
     rows: tuple[Row, ...]

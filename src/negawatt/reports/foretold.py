@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from negawatt.energy.outlook import Outlook, Row, TrainingRow
+    from negawatt.energy.outlook import Outlook, TrainingRow
 
 _HOUR = 3600.0
 _KILO = 1e3
@@ -28,7 +28,7 @@ def show(found: Outlook, console: Console) -> None:
     console = fitting(console)
     put(Text(f"{found.model} ({found.architecture})", style="bold"), console)
     put(Text(f"{_sizes(found)}; {_work(found)}\n"), console)
-    table = _trainings(found.trainings, console) if found.trainings else _rows(found.rows, console)
+    table = _trainings(found.trainings, console) if found.trainings else _rows(found, console)
     put(table, console)
     grid = found.intensity
     put(
@@ -55,16 +55,20 @@ def _work(found: Outlook) -> str:
             f"{training.tokens:.3g} tokens of training, {training.at_once:g} sequences of "
             f"{training.length} at once on {training.devices} devices"
         )
-    return f"{asked.prompt:g} tokens read and {asked.written:g} written, {asked.batch:g} requests at once"
+    written = f" and {asked.written:g} written" if found.writes else ""
+    requests = "one request" if asked.batch == 1 else f"{asked.batch:g} requests at once"
+    return f"{asked.prompt:g} tokens read{written}, {requests}"
 
 
-def _rows(rows: Sequence[Row], console: Console) -> Table:
+def _rows(found: Outlook, console: Console) -> Table:
     table = ruled(console)
     table.add_column("device\n", no_wrap=True)
-    heads = ("energy\nJ/token", "written\ntoken/s", "first token\nms", "power\nW", "memory\nGB")
+    written = ("written\ntoken/s", "first token\nms")
+    speed = written if found.writes else ("read\ntoken/s", "a batch\nms")
+    heads = ("energy\nJ/token", *speed, "power\nW", "memory\nGB")
     for head in (*heads, "emissions\ng per M token"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in rows:
+    for row in found.rows:
         told = row.told
         table.add_row(
             stacked(_device(told.device, told.devices), told.precision),

@@ -69,6 +69,6 @@ def _intensity(grid: str | None, usual: GramsPerKWh | None) -> Estimate:
     from negawatt.ledger.footprint.intensity import of_zone, stated_intensity, world_intensity
 
     if grid is not None:
-        number = grid.replace(".", "", 1).isdigit()
+        number = grid.removeprefix("-").replace(".", "", 1).isdigit()
         return stated_intensity(Grams(float(grid))) if number else of_zone(grid).estimate
     return world_intensity() if usual is None else stated_intensity(usual)

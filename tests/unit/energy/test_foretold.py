@@ -58,6 +58,14 @@ def test_outside_of_the_windows_the_band_is_a_datasheets() -> None:
     assert inside.per_token.high / inside.per_token.value == pytest.approx(H100.band.joules)
 
 
+def test_an_encoder_is_told_by_what_it_reads() -> None:
+    short, long = (foretell(ENCODER, Asked(batch=8, prompt=n), H100) for n in (64, 512))
+    assert short.per_request.value == pytest.approx(64 * short.per_token.value)
+    assert long.per_token.value < short.per_token.value  # launches are shared by more tokens
+    assert "texts read whole, calibrated on writing" in short.beyond
+    assert sum(short.parts.values()) == pytest.approx(1.0)
+
+
 def test_a_profile_of_dense_models_does_not_vouch_for_experts() -> None:
     experts = anatomy_of(
         {
@@ -109,8 +117,6 @@ def test_heads_and_tables_stay_wide() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(UsageError, match="no precision called fp3"):
         foretell(EIGHT, Asked(), H100, "fp3")
-    with pytest.raises(UsageError, match="writes none"):
-        foretell(ENCODER, Asked(), H100)
     with pytest.raises(UsageError, match="tokens is -1"):
         Training(tokens=-1)
 
