@@ -14,7 +14,13 @@ from pathlib import Path
 from negawatt.core.errors import UsageError
 from negawatt.energy.devices import Datasheet, known_datasheets
 from negawatt.energy.left_out import Band
-from negawatt.energy.profiles import DeviceProfile, kept_profiles, read_profile, unseen
+from negawatt.energy.profiles import (
+    DeviceProfile,
+    kept_profiles,
+    read_profile,
+    refused_profiles,
+    unseen,
+)
 
 _SHOWN = 8  # names in an error
 
@@ -26,10 +32,12 @@ class Catalogue:
     Args:
         measured: Profiles from windows, by name of the device.
         sheets: Datasheets, by name of the device.
+        refused: Why kept profiles could not be read.
     """
 
     measured: Mapping[str, DeviceProfile]
     sheets: Mapping[str, Datasheet]
+    refused: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,8 +71,9 @@ class Catalogue:
             raise UsageError(
                 f"{len(found)} devices are called {name}", fix=f"name one of {_listed(found)}"
             )
+        left_out = f" ({'; '.join(self.refused)})" if self.refused else ""
         raise UsageError(
-            f"no device called {name} is known",
+            f"no device called {name!r} is known{left_out}",
             fix=f"name one of {_listed(self.names)}, or measure it with `negawatt calibrate` on it",
         )
 
@@ -78,8 +87,10 @@ def catalogue(folder: Path | None = None) -> Catalogue:
     Args:
         folder: Where calibrations are kept; what was measured here goes before what is carried.
     """
-    kept = kept_profiles(folder) if folder is not None else {}
-    return Catalogue({**carried_profiles(), **kept}, known_datasheets())
+    if folder is None:
+        return Catalogue(carried_profiles(), known_datasheets())
+    measured = {**carried_profiles(), **kept_profiles(folder)}
+    return Catalogue(measured, known_datasheets(), refused_profiles(folder))
 
 
 @cache

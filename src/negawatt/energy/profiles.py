@@ -205,12 +205,23 @@ def read_profile(text: str, *, place: str) -> DeviceProfile:
 
 
 def kept_profiles(folder: Path) -> dict[str, DeviceProfile]:
-    """Profiles kept in a folder, by name; files of other versions are left out."""
-    found = {}
-    for file in sorted(folder.glob("profile-*.json")):
+    """Profiles kept in a folder, by name; of several for one device, the one written last."""
+    return _read(folder)[0]
+
+
+def refused_profiles(folder: Path) -> tuple[str, ...]:
+    """Why files of a folder are not among its profiles, one sentence part each."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[dict[str, DeviceProfile], tuple[str, ...]]:
+    found, refused = {}, []
+    files = [(file.stat().st_mtime, file) for file in folder.glob("profile-*.json")]
+    for _, file in sorted(files):
         try:
-            profile = read_profile(file.read_text(encoding="utf-8"), place=str(file))
-        except (OSError, UsageError):
+            profile = read_profile(file.read_text(encoding="utf-8"), place=file.name)
+        except (OSError, UsageError) as error:
+            refused.append(error.what if isinstance(error, UsageError) else str(error))
             continue  # calibrating again writes it anew
         found[profile.name] = profile
-    return found
+    return found, tuple(refused)

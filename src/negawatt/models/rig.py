@@ -39,7 +39,12 @@ class TorchRig:
     """
 
     def __init__(
-        self, device: str = "cpu", *, threads: int, accelerator: int | None = None
+        self,
+        device: str = "cpu",
+        *,
+        threads: int,
+        accelerator: int | None = None,
+        instead: str = "",
     ) -> None:
         if device != "cpu" and not torch.cuda.is_available():
             raise RuntimeUnavailable(
@@ -50,6 +55,7 @@ class TorchRig:
         if device != "cpu":
             self._check()
         self.accelerator = accelerator
+        self._instead = instead
         self._held: tuple[str, Any] = ("", None)
         torch.set_num_threads(threads)
 
@@ -80,9 +86,12 @@ class TorchRig:
 
     @property
     def remark(self) -> str:
-        """That this is no `generate`."""
+        """Why the CPU, if a GPU was passed over, and that this is no `generate`."""
+        passed = (
+            f"The CPU was taken, though there is a GPU: {self._instead}. " if self._instead else ""
+        )
         return (
-            "Models are run in a loop that keeps the context in place and looks at it in groups of "
+            f"{passed}Models are run in a loop that keeps the context in place and looks at it in groups of "
             "heads, as serving engines do. transformers' own generate() copies the context for every "
             "token, and takes more."
         )

@@ -148,17 +148,20 @@ def _rig(device: str, settings: Settings, found: Inventory) -> Rig:
     from negawatt.models.rig import TorchRig
 
     threads = settings.run.threads or wiring.cores()
+    instead = ""
     if matched is not None or device == "auto":
         index = int(matched[1] or 0) if matched else 0
         try:
             rig = TorchRig(f"cuda:{index}", threads=threads)
             rig.accelerator = _counted(index, found)
-        except (RuntimeUnavailable, MeterUnavailable):
+        except (RuntimeUnavailable, MeterUnavailable) as error:
             if matched is not None:
                 raise  # the CPU is taken in its place only where nobody asked for a GPU
+            # PyTorch without CUDA is no GPU passed over; one that cannot be measured is.
+            instead = error.what if isinstance(error, MeterUnavailable) else ""
         else:
             return rig
-    return TorchRig("cpu", threads=threads)
+    return TorchRig("cpu", threads=threads, instead=instead)
 
 
 def _counted(index: int, found: Inventory) -> int:

@@ -183,6 +183,22 @@ def test_a_board_that_cannot_be_told_is_refused(
         wired._counted(0, Inventory(meters=tuple(Board(name) for name in boards)))
 
 
+def test_a_gpu_that_is_passed_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from negawatt.models import rig as rigs
+
+    built = rigs.TorchRig
+
+    def made(device: str = "cpu", *, threads: int, instead: str = "") -> rigs.TorchRig:
+        return built("cpu", threads=threads, instead=instead)  # as if CUDA were there
+
+    monkeypatch.setattr(rigs, "TorchRig", made)
+    settings = wired._settings(None)
+    unmeasured = wired._rig("auto", settings, Inventory(meters=()))
+    assert "though there is a GPU: GPU 0 has no counter" in unmeasured.remark
+    with pytest.raises(MeterUnavailable):
+        wired._rig("cuda:0", settings, Inventory(meters=()))
+
+
 def test_where_it_stands_is_told_on_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

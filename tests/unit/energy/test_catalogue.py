@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_what_was_calibrated_here_goes_first(tmp_path: Path) -> None:
     own = replace(carried, windows=7)
     (tmp_path / "profile-own.json").write_text(json.dumps(encode(own)), encoding="utf-8")
     assert catalogue(tmp_path).find("h100").windows == 7
+
+
+def test_of_two_calibrations_the_last_is_meant(tmp_path: Path) -> None:
+    carried = carried_profiles()["H100-SXM5-80GB"]
+    for age, (name, count) in enumerate((("b", 7), ("a", 9))):
+        file = tmp_path / f"profile-{name}.json"
+        file.write_text(json.dumps(encode(replace(carried, windows=count))), encoding="utf-8")
+        os.utime(file, (1000 + age, 1000 + age))
+    assert catalogue(tmp_path).find("h100").windows == 9
+
+
+def test_a_profile_of_another_version_is_named_where_its_device_is_missed(tmp_path: Path) -> None:
+    old = replace(carried_profiles()["H100-SXM5-80GB"], version=0)
+    old = replace(old, sheet=replace(old.sheet, name="mine"))
+    (tmp_path / "profile-old.json").write_text(json.dumps(encode(old)), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"profile-old\.json is of version 0, this is") as caught:
+        catalogue(tmp_path).find("mine")
+    assert "calibrate" in caught.value.fix
 
 
 def test_the_band_is_the_one_that_was_found() -> None:
