@@ -110,6 +110,7 @@ bench-meters: $(VENV)/.negawatt .venv-peers/.ready ## set what measuring costs b
 .PHONY: bench-energy
 bench-energy: $(VENV)/.negawatt ## try the energy model on published measurements of models left out
 	@$(BIN)/python bench/energy.py
+	@$(BIN)/python bench/few_windows.py
 
 .PHONY: bench-gpu
 bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU
