@@ -152,6 +152,8 @@ def test_what_is_unknown_is_absent_and_never_zero(rig: Rig) -> None:
 
 def test_a_name_with_anything_in_it_is_taken(rig: Rig) -> None:
     World().spend("épreuve #3: «a\nb»", 10.0, rig.tracker.record)
+    World().spend("work", 5.0, rig.tracker.record)
+    assert rig.joules("work", "package:0") == pytest.approx(5.0)
 
 
 def test_windows_may_close_in_several_threads(rig: Rig) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from negawatt.core.errors import BrokenWeights, UnsupportedArchitecture
 from negawatt.energy.anatomy import OUTSIDE, Anatomy, Cache, Matrix
+from negawatt.energy.families import ENCODERS, GATED, TIED, UNGATED
 
 #: Names of one size, the commonest first.
 _HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
@@ -23,103 +24,6 @@ _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv")
 _FFN = ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "hidden_dim")
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _EXPERTS_USED = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk")
-
-#: Two matrices into the feed-forward block, one out; all others have one in. Families whose sizes stand
-#: in places of their own (layers that share weights or differ one by one) are not here: they would be
-#: read without complaint, and wrongly.
-_GATED = frozenset(
-    [
-        "llama",
-        "llama4",
-        "llama4_text",
-        "mistral",
-        "mixtral",
-        "qwen2",
-        "qwen2_moe",
-        "qwen3",
-        "qwen3_moe",
-        "gemma",
-        "gemma2",
-        "gemma3",
-        "gemma3_text",
-        "phi3",
-        "phimoe",
-        "smollm3",
-        "deepseek_v2",
-        "deepseek_v3",
-        "gpt_oss",
-        "olmo",
-        "olmo2",
-        "olmoe",
-        "stablelm",
-        "cohere",
-        "cohere2",
-        "internlm2",
-        "internlm3",
-        "granite",
-        "granitemoe",
-        "glm",
-        "glm4",
-        "glm4_moe",
-        "minicpm",
-        "minicpm3",
-        "exaone",
-        "exaone4",
-        "baichuan",
-        "modernbert",
-    ]
-)
-_UNGATED = frozenset(
-    [
-        "gpt2",
-        "gptj",
-        "gpt_neo",
-        "gpt_neox",
-        "gpt_bigcode",
-        "opt",
-        "bloom",
-        "falcon",
-        "mpt",
-        "codegen",
-        "phi",
-        "starcoder2",
-        "persimmon",
-        "nemotron",
-        "nemotron_h",
-        "bert",
-        "roberta",
-        "xlm-roberta",
-        "distilbert",
-        "camembert",
-        "mpnet",
-    ]
-)
-_ENCODERS = frozenset(
-    [
-        "bert",
-        "roberta",
-        "xlm-roberta",
-        "distilbert",
-        "camembert",
-        "mpnet",
-        "modernbert",
-    ]
-)
-#: Families whose token table is their head unless their configuration says otherwise.
-_TIED = frozenset(
-    [
-        "gpt2",
-        "opt",
-        "bloom",
-        "gemma",
-        "gemma2",
-        "gemma3",
-        "gemma3_text",
-        "falcon",
-        "mpt",
-        "gpt_bigcode",
-    ]
-)
 
 
 def anatomy_of(config: Mapping[str, Any], name: str = "") -> Anatomy:
@@ -154,9 +58,9 @@ def anatomy_of(config: Mapping[str, Any], name: str = "") -> Anatomy:
         tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}
         config = {**tied, **inner}
         kind = str(inner.get("model_type", kind))
-    if kind not in _GATED | _UNGATED:
+    if kind not in GATED | UNGATED:
         what = ", ".join(architectures) or kind or "an unnamed architecture"
-        known = ", ".join(sorted(_GATED | _UNGATED))
+        known = ", ".join(sorted(GATED | UNGATED))
         raise UnsupportedArchitecture(
             f"the sizes of {what} are not understood",
             fix=f"give a config.json whose model_type is one of: {known}",
@@ -167,7 +71,7 @@ def anatomy_of(config: Mapping[str, Any], name: str = "") -> Anatomy:
     return Anatomy(
         name=named,
         architecture=(architectures or [kind])[0],
-        family="encoder" if kind in _ENCODERS else "decoder",
+        family="encoder" if kind in ENCODERS else "decoder",
         hidden=sizes.hidden,
         layers=sizes.layers,
         vocabulary=sizes.vocabulary,
@@ -193,8 +97,8 @@ class _Sizes:
         self.ffn = self.whole(*_FFN, default=0) or 4 * self.hidden
         self.experts = self.whole(*_EXPERTS, default=0) or 1
         self.experts_used = self._experts_used()
-        self.tied = bool(config.get("tie_word_embeddings", kind in _TIED or kind in _ENCODERS))
-        self.biased = kind in _UNGATED
+        self.tied = bool(config.get("tie_word_embeddings", kind in TIED or kind in ENCODERS))
+        self.biased = kind in UNGATED
         if self.heads % self.kv_heads:
             raise BrokenWeights(
                 f"{self.heads} heads cannot share {self.kv_heads} heads of keys and values",
@@ -253,7 +157,7 @@ class _Sizes:
     @property
     def gate(self) -> int:
         """Matrices into the feed-forward block."""
-        return 2 if self.kind in _GATED else 1
+        return 2 if self.kind in GATED else 1
 
     @property
     def expert_ffn(self) -> int:
@@ -335,7 +239,7 @@ def _latent(sizes: _Sizes) -> _Latent | None:
 
 def _tables(sizes: _Sizes) -> Iterator[Matrix]:
     table = float(sizes.vocabulary * sizes.hidden)
-    if sizes.kind in _ENCODERS:
+    if sizes.kind in ENCODERS:
         yield Matrix("embedding", OUTSIDE, "embedding", table, 0.0, float(sizes.hidden))
     elif sizes.tied:
         yield Matrix("head", OUTSIDE, "head", table, table)
@@ -411,6 +315,6 @@ def _others(sizes: _Sizes) -> float:
     if not sizes.biased:
         return float(norms)
     biases = sizes.layers * (5 * sizes.hidden + sizes.ffn)
-    learned = sizes.kind in _ENCODERS or sizes.kind in {"gpt2", "opt", "gpt_bigcode"}
+    learned = sizes.kind in ENCODERS or sizes.kind in {"gpt2", "opt", "gpt_bigcode"}
     positions = sizes.whole("max_position_embeddings", "n_positions", default=0) if learned else 0
     return float(norms + biases + positions * sizes.hidden)
