@@ -26,6 +26,7 @@ from negawatt.core.errors import (
     NotAModel,
     OutputError,
     RuntimeUnavailable,
+    UnsupportedArchitecture,
     UsageError,
 )
 from negawatt.core.protocols import RunOptions, Runtime, Session, Steps
@@ -53,6 +54,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
     "smollm3": {"no_rope_layers": [1, 0], "tie_word_embeddings": True},
 }
+
+
+#: What an engine cannot compute more closely, in any precision it offers.
+ROUNDED = {("llamacpp", "gemma3_text"): 1e-2}  # GELU is looked up in a table of half-floats
 
 
 def save_tiny(family: str, folder: Path) -> Path:
@@ -197,6 +202,7 @@ def test_it_says_who_it_is_and_offers_16_bits_first(runtime: Runtime) -> None:
     assert runtime.version
     assert runtime.formats[0] == Format(16)
     assert len(set(runtime.formats)) == len(runtime.formats)
+    assert runtime.joins in {True, False}
 
 
 def test_exact_logits_are_those_of_the_reference(session: Session, reference: Any) -> None:
@@ -210,11 +216,15 @@ def test_exact_logits_are_those_of_the_reference(session: Session, reference: An
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "llama"])
 def test_every_family_computes_the_same(runtime: Runtime, family: str, tmp_path: Path) -> None:
     source = save_tiny(family, tmp_path / "source")
-    runtime.convert(source, tmp_path / "converted")
+    try:
+        runtime.convert(source, tmp_path / "converted")
+    except UnsupportedArchitecture as error:  # said, instead of computed wrongly
+        pytest.skip(str(error))
     tokens = some_tokens(2, 12)
     with runtime.open(tmp_path / "converted", EXACT) as opened:
         logits = in_pieces(opened, tokens, [7, 8, 9])
-    np.testing.assert_allclose(logits, logits_of(plain(source), tokens), atol=2e-4)
+    near = ROUNDED.get((runtime.name, family), 2e-4)
+    np.testing.assert_allclose(logits, logits_of(plain(source), tokens), atol=near)
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -407,6 +417,9 @@ PLANS = {
     "int4-sym": (Format(4, 64), Format(8)),
     "int4-rows": (Format(4), Format(4)),
     "embedding-alone": (Format(16), Format(8)),
+    "int8-groups": (Format(8, 32), Format(8, 32)),
+    "int5-groups": (Format(5, 32), Format(8, 32)),
+    "int4-groups-sym": (Format(4, 32), Format(5, 32)),
 }
 
 
@@ -450,10 +463,11 @@ def _offered(runtime: Runtime, fmt: Format) -> tuple[Format, ...]:
 def test_fewer_bits_are_fewer_bytes(
     runtime: Runtime, base: Path, reference: Any, tmp_path: Path
 ) -> None:
-    if Format(8) not in runtime.formats:
+    fmt = next((fmt for fmt in runtime.formats if fmt.bits == 8), None)
+    if fmt is None:
         pytest.skip(f"{runtime.name} does not execute 8-bit weights")
     weights = {
-        name: quantised(module.weight.detach().numpy(), Format(8))
+        name: quantised(module.weight.detach().numpy(), fmt)
         for name, module in reference.named_modules()
         if isinstance(module, torch.nn.Linear) and name != "lm_head"
     }

@@ -52,6 +52,7 @@ class PricedRuntime:
     price: Price
     clock: HandClock = field(default_factory=HandClock)
     formats: Sequence[Format] = (BF16, INT8, INT4)
+    joins: bool = True
     name: str = "priced"
     version: str = "1.0"
     built: list[tuple[int, int, Format, int, RunOptions]] = field(default_factory=list)

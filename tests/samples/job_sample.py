@@ -107,6 +107,7 @@ class PacedRuntime:
 
     version = "1.0"
     formats = (Format(16), Format(8), Format(4, 32), Format(3, 32))
+    joins = True
 
     def __init__(self, clock: HandClock, name: str = "paced") -> None:
         self.clock, self.name = clock, name

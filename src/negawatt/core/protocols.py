@@ -135,7 +135,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """`openvino`, `torch`."""
+        """`openvino`, `llamacpp`, `torch`."""
 
     @property
     def version(self) -> str:
@@ -144,6 +144,10 @@ class Runtime(Protocol):
     @property
     def formats(self) -> Sequence[Format]:
         """The weight formats this engine truly executes, `bf16` first."""
+
+    @property
+    def joins(self) -> bool:
+        """True when `compress` multiplies the layers named in `joint` as one."""
 
     def convert(self, model: Path, out: Path) -> None:
         """Write the engine's own form of a Hugging Face `model` folder into `out`, at 16 bits."""

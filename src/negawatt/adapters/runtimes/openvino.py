@@ -45,6 +45,11 @@ class OpenVinoRuntime:
         return str(ov.__version__)
 
     @property
+    def joins(self) -> bool:
+        """True: one product and a split."""
+        return True
+
+    @property
     def formats(self) -> Sequence[Format]:
         """What the CPU engine multiplies without unpacking the weights first.
 

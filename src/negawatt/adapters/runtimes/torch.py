@@ -49,6 +49,11 @@ class TorchRuntime:
         return self._version
 
     @property
+    def joins(self) -> bool:
+        """False: layers are kept apart."""
+        return False
+
+    @property
     def formats(self) -> Sequence[Format]:
         """16 bits: everything else is only simulated."""
         return (Format(16),)

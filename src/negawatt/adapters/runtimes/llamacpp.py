@@ -1,0 +1,129 @@
+"""llama.cpp on the CPU: weights in blocks of 32, multiplied with 8-bit activations."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from negawatt.adapters.runtimes import llamacpp_engine as engine
+from negawatt.adapters.runtimes.artifact import Manifest, seal, unseal, writing
+from negawatt.adapters.runtimes.llamacpp_blocks import TYPES
+from negawatt.adapters.runtimes.llamacpp_kernel import LlamaKernel
+from negawatt.adapters.runtimes.llamacpp_probe import may_pack
+from negawatt.adapters.runtimes.llamacpp_session import LlamaSession
+from negawatt.core.protocols import Kernel, RunOptions, Session
+from negawatt.core.records import Format, QuantisedWeight
+
+_NAME = "llamacpp"
+_MODEL = "model.gguf"
+_CONFIG = "config.json"
+
+
+class LlamaCppRuntime:
+    """llama.cpp through its C interface; see `negawatt.core.protocols.Runtime`.
+
+    An artifact is a folder with a GGUF file, the configuration it was made from and
+    a manifest. Served fast, products round their inputs to 8 bits in blocks of 32.
+    The engine has no exact way to multiply codes, so an exact session decodes them
+    into a float32 file of its own, which lives as long as the session.
+    """
+
+    @property
+    def name(self) -> str:
+        """`llamacpp`."""
+        return _NAME
+
+    @property
+    def version(self) -> str:
+        """The package's version and a mark of its build."""
+        return engine.version()
+
+    @property
+    def joins(self) -> bool:
+        """False: families have a fixed set of products."""
+        return False
+
+    @property
+    def formats(self) -> Sequence[Format]:
+        """16 bits, and what the engine calls Q8_0, Q5_0 and Q4_0."""
+        return (Format(16), *TYPES)
+
+    def convert(self, model: Path, out: Path) -> None:
+        """Write `model` as a GGUF file with 16-bit matrices into the new folder `out`.
+
+        Raises:
+            NotAModel: `model` is no Hugging Face folder.
+            BrokenWeights: its weights are damaged.
+            UnsupportedArchitecture: the engine would compute something else.
+            OutputError: `out` is in use or cannot be written.
+        """
+        from negawatt.adapters.runtimes.llamacpp_gguf import build
+
+        with writing(out) as folder:
+            places = build(model, folder / _MODEL)
+            shutil.copyfile(model / _CONFIG, folder / _CONFIG)
+            seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
+
+    def compress(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        out: Path,
+        *,
+        joint: Sequence[Sequence[str]] = (),
+    ) -> None:
+        """Write a variant of `converted` with the layers in `weights` replaced.
+
+        Values do not depend on `joint`, and this engine keeps layers apart.
+
+        Raises:
+            NotAModel: `converted` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            UsageError: a layer is unknown, or its codes do not fit it or the engine.
+            OutputError: `out` is in use or cannot be written.
+        """
+        from negawatt.adapters.runtimes.llamacpp_gguf import rewrite
+        from negawatt.adapters.runtimes.llamacpp_header import configuration
+
+        del joint
+        base = unseal(converted, _NAME)
+        with writing(out) as folder:
+            shutil.copyfile(converted / _CONFIG, folder / _CONFIG)
+            config = configuration(folder)
+            model = converted / _MODEL
+            places = rewrite(model, config, base.layers, weights, folder / _MODEL)
+            seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
+
+    def open(self, artifact: Path, options: RunOptions) -> Session:
+        """Load an artifact.
+
+        Raises:
+            NotAModel: `artifact` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            RuntimeUnavailable: the engine cannot run it here.
+        """
+        size = unseal(artifact, _NAME).files[_MODEL]
+        model = artifact / _MODEL
+        if options.precision == "fast":
+            return LlamaSession(model, options, memory_bytes=size, extra=may_pack())
+        from negawatt.adapters.runtimes.llamacpp_gguf import widened
+        from negawatt.adapters.runtimes.llamacpp_header import configuration
+
+        scratch = TemporaryDirectory(prefix="negawatt-", ignore_cleanup_errors=True)
+        wide = Path(scratch.name) / _MODEL
+        widened(model, configuration(artifact), wide)
+        return LlamaSession(wide, options, memory_bytes=size, extra=False, scratch=scratch)
+
+    def kernel(
+        self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
+    ) -> Kernel:
+        """Build `copies` distinct products of `rows` x `cols` in `fmt`.
+
+        Raises:
+            UsageError: the format does not fit, or is not one of `formats`.
+            RuntimeUnavailable: the engine cannot run it here.
+        """
+        extra = options.precision == "fast" and may_pack()
+        return LlamaKernel(rows, cols, fmt, copies=copies, options=options, extra=extra)

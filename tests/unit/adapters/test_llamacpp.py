@@ -1,0 +1,210 @@
+"""What is particular to llama.cpp; what it shares with others is in the contract suite."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from negawatt.core.errors import NotAModel, RuntimeUnavailable, UnsupportedArchitecture, UsageError
+from negawatt.core.protocols import RunOptions
+from negawatt.core.records import Format, QuantisedWeight
+
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+
+import gguf
+
+from negawatt.adapters.runtimes import llamacpp_header as header
+from negawatt.adapters.runtimes import llamacpp_probe as probe
+from negawatt.adapters.runtimes.llamacpp import LlamaCppRuntime
+from negawatt.adapters.runtimes.llamacpp_blocks import TYPES, blocks
+from negawatt.adapters.runtimes.llamacpp_kernel import LlamaKernel
+
+RUNTIME = LlamaCppRuntime()
+SIZES = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llamacpp")
+    config = AutoConfig.for_model("llama", **SIZES, tie_word_embeddings=True)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder / "source")
+    RUNTIME.convert(folder / "source", folder / "base")
+    return folder / "base"
+
+
+def some_codes(rows: int, cols: int, fmt: Format) -> QuantisedWeight:
+    random = np.random.default_rng(rows + cols + fmt.bits)
+    groups = cols // fmt.group
+    return QuantisedWeight(
+        fmt,
+        random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8),
+        random.uniform(0.5, 1, (rows, groups)).astype(np.float16),
+        np.full((rows, groups), 2 ** (fmt.bits - 1), np.uint8),
+    )
+
+
+def decoded(weight: QuantisedWeight) -> Any:
+    grouped = weight.codes.reshape(*weight.scale.shape, -1).astype(np.float32)
+    values = (grouped - weight.zero[..., None]) * weight.scale[..., None].astype(np.float32)
+    return values.reshape(weight.codes.shape)
+
+
+@pytest.mark.parametrize("fmt", TYPES, ids=str)
+def test_the_engines_own_package_reads_the_codes_back(fmt: Format) -> None:
+    weight = some_codes(3, 96, fmt)
+    stored = blocks(weight, "x")
+    np.testing.assert_array_equal(gguf.dequantize(stored.data, stored.kind), decoded(weight))
+
+
+def test_a_format_the_engine_lacks_is_refused() -> None:
+    with pytest.raises(UsageError, match="head in int4-g64-sym"):
+        blocks(some_codes(2, 64, Format(4, 64)), "head")
+
+
+@pytest.mark.parametrize("fmt", TYPES, ids=str)
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "plain"])
+def test_a_product_alone_is_that_of_the_decoded_codes(
+    fmt: Format, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As served, inputs are rounded to 8 bits: about half a percent of the result."""
+    weight = some_codes(64, 512, fmt)
+    stored = blocks(weight, "x")
+    monkeypatch.setattr(
+        "negawatt.adapters.runtimes.llamacpp_kernel._matrix",
+        lambda *_args, **_named: (int(stored.kind), stored.data),
+    )
+    kernel = LlamaKernel(64, 512, fmt, copies=1, options=RunOptions(), extra=packed)
+    for rows_in in (1, 5):
+        found, given = kernel.result(rows_in)
+        expected = given @ decoded(weight).T
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert error < 0.01
+
+
+def test_the_file_stores_every_layer_in_its_type(base: Path, tmp_path: Path) -> None:
+    plan = {
+        "model.embed_tokens": (96, 64, Format(8, 32), "token_embd.weight", "Q8_0"),
+        "lm_head": (96, 64, Format(4, 32), "output.weight", "Q4_0"),
+        "model.layers.0.mlp.down_proj": (64, 128, Format(5, 32), "blk.0.ffn_down.weight", "Q5_0"),
+    }
+    weights = {name: some_codes(*one[:3]) for name, one in plan.items()}
+    RUNTIME.compress(base, weights, tmp_path / "out")
+    tensors = gguf.GGUFReader(tmp_path / "out" / "model.gguf").tensors
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in tensors}
+    assert {one[3]: kinds[one[3]] for one in plan.values()} == {
+        one[3]: one[4] for one in plan.values()
+    }
+    assert kinds["blk.0.attn_q.weight"] == "BF16"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "config.json",
+        "model.gguf",
+        "negawatt-artifact.json",
+    ]
+
+
+def test_the_cache_grows_and_forgets_nothing(base: Path) -> None:
+    tokens = np.random.default_rng(0).integers(3, 96, (2, 1100))
+    options = RunOptions(precision="exact")
+    with RUNTIME.open(base, options) as session:
+        whole = session.forward(tokens, keep=20)
+        session.reset()
+        session.forward(tokens[:, :500], keep=1)
+        session.forward(tokens[:, 500:1090], keep=1)  # does not fit in the first cache
+        rest = session.forward(tokens[:, 1090:])
+    np.testing.assert_allclose(rest, whole[:, -10:], atol=1e-4)
+
+
+def test_a_token_outside_the_vocabulary_is_refused(base: Path) -> None:
+    with (
+        RUNTIME.open(base, RunOptions(precision="exact")) as session,
+        pytest.raises(UsageError, match="vocabulary of 96"),
+    ):
+        session.forward(np.array([[96]]))
+
+
+def test_an_exact_session_leaves_no_file(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with RUNTIME.open(base, RunOptions(precision="exact")):
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+
+
+def test_rotary_factors_are_those_of_the_library() -> None:
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 500_000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    config = AutoConfig.for_model("llama", **SIZES, head_dim=64, rope_parameters=rope)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+    plain = 1.0 / 500_000.0 ** (np.arange(0, 64, 2) / 64)
+    found = header.rope_factors(config)
+    assert found is not None
+    np.testing.assert_allclose(plain / found, scaled.numpy(), rtol=1e-5)
+
+
+def test_what_the_engine_would_compute_otherwise_is_refused(tmp_path: Path) -> None:
+    refused = {
+        "sliding window": {"model_type": "mistral", "sliding_window": 64},
+        "activation": {"model_type": "llama", "hidden_act": "relu"},
+        "type gpt_neox": {"model_type": "gpt_neox"},
+    }
+    for told, settings in refused.items():
+        config = AutoConfig.for_model(**{**SIZES, **settings})
+        config.save_pretrained(tmp_path / told)
+        with pytest.raises(UnsupportedArchitecture, match=told):
+            header.configuration(tmp_path / told)
+    with pytest.raises(NotAModel):
+        header.configuration(tmp_path / "nothing")
+
+
+def died(status: int) -> SimpleNamespace:
+    return SimpleNamespace(returncode=status)
+
+
+def test_a_build_that_dies_packed_is_used_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def child(command: list[str], **_: Any) -> SimpleNamespace:
+        return died(-4 if command[-1] == "1" else 0)
+
+    probe.may_pack.cache_clear()
+    monkeypatch.setattr(subprocess, "run", child)
+    assert probe.may_pack() is False
+    probe.may_pack.cache_clear()
+
+
+def test_a_build_that_dies_in_any_case_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    probe.may_pack.cache_clear()
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_named: died(-4))
+    with pytest.raises(RuntimeUnavailable, match=r"status -4(.|\n)*GGML_NATIVE=OFF"):
+        probe.may_pack()
+    probe.may_pack.cache_clear()
+
+
+def test_this_build_survives_its_trial() -> None:
+    probe.may_pack.cache_clear()
+    assert probe.may_pack() in {True, False}
