@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
     from negawatt.wiring.design import design as design
+    from negawatt.wiring.engines import engines as engines
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
     from negawatt.wiring.place import place as place
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "callback",
     "design",
+    "engines",
     "explain",
     "foretell",
     "measure",
@@ -46,6 +48,7 @@ _HOMES = MappingProxyType(
     {
         "callback": "negawatt.meters.tracking",
         "design": "negawatt.wiring.design",
+        "engines": "negawatt.wiring.engines",
         "explain": "negawatt.wiring.explain",
         "foretell": "negawatt.wiring.foretell",
         "load_ipython_extension": "negawatt.meters.tracking",  # %load_ext negawatt

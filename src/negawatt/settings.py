@@ -62,8 +62,12 @@ def _seed(text: str, _: Path) -> int:
     return int(text)
 
 
+#: Every engine that is installed here, but for the reference.
+AUTO = "auto"
+
+
 def _runtime(text: str, _: Path) -> str:
-    known = registry.names(registry.RUNTIMES)
+    known = (AUTO, *registry.names(registry.RUNTIMES))
     if text not in known:
         raise ValueError(f"one of {', '.join(known)}")
     return text
@@ -135,9 +139,9 @@ class Run:
     runtime: str = field(
         metadata=_spec(
             _runtime,
-            "The engine that will serve the model.",
+            "The engine that will serve the model; auto tries every installed one.",
             "NEGAWATT_RUNTIME",
-            default="openvino",
+            default=AUTO,
         )
     )
     threads: int | None = field(

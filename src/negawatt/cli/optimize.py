@@ -51,6 +51,7 @@ _QUIET_S = 15  # between two lines on one stage, where there is no terminal for 
     metavar="FILE",
     help="Calibration and evaluation text: .txt, .jsonl or a folder.",
 )
+@click.option("--runtime", metavar="NAME", help="The engine; all installed ones if not given.")
 @click.option("--threads", metavar="N", help="Threads of the engine; chosen by cost if not given.")
 @click.option("--seed", metavar="N", help="Start of every random draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
@@ -62,6 +63,7 @@ def command(
     workload: str | None,
     out: Path | None,
     text: str | None,
+    runtime: str | None,
     threads: str | None,
     seed: str | None,
     as_json: bool,
@@ -70,7 +72,7 @@ def command(
 
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME for a model inside an
     installed Python package. It is measured, compressed layer by layer within the loss budget,
-    exported for OpenVINO and Hugging Face, reloaded and checked. A stopped run goes on where it
+    exported for the engine that takes least and for Hugging Face, reloaded and checked. A stopped run goes on where it
     was when the same command is given again.
 
     \b
@@ -82,8 +84,13 @@ def command(
     from negawatt.actions.optimize.order import share_of_loss
 
     del device  # both answers mean the CPU, the only device this version's engines serve on
-    flags = {"run.workload": workload, "run.threads": threads, "run.seed": seed}
-    with _progress() as progress:
+    flags = {
+        "run.workload": workload,
+        "run.runtime": runtime,
+        "run.threads": threads,
+        "run.seed": seed,
+    }
+    with progress_shown() as progress:
         outcome = wiring.optimize(
             model,
             max_loss=share_of_loss(max_loss),
@@ -105,7 +112,7 @@ def command(
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def progress_shown() -> Iterator[Progress]:
     """Show the stages on standard error: a bar with time left, or lines when it is no terminal."""
     from negawatt.actions.optimize.order import STAGES
 

@@ -88,6 +88,7 @@ class EnergyModel:
         threads: Which rows of the table to use.
         joules_per_cpu_s: What a CPU-second costs. [J/s]
         calibration: Per phase; the table alone when absent.
+        joins: Whether the engine multiplies layers as one where that is cheaper.
     """
 
     layers: tuple[Layer, ...]
@@ -96,6 +97,7 @@ class EnergyModel:
     threads: int
     joules_per_cpu_s: Estimate
     calibration: Mapping[str, Calibration]
+    joins: bool = True
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -197,7 +199,7 @@ class EnergyModel:
 
     def _pays_jointly(self, unit: Unit, fmt: Format) -> bool:
         """True when the table knows the joint product, and it costs less than its parts."""
-        if len(unit.layers) == 1 or fmt.bits >= _WIDE:
+        if not self.joins or len(unit.layers) == 1 or fmt.bits >= _WIDE:
             return False
         try:
             whole, apart = self._unit_work(unit, fmt, whole=True), self._unit_work(unit, fmt)

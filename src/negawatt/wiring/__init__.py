@@ -15,7 +15,7 @@ from negawatt import settings as configuration
 from negawatt.core import registry
 from negawatt.core.clock import SystemClock
 from negawatt.core.codec import encode
-from negawatt.core.errors import UsageError
+from negawatt.core.errors import RuntimeUnavailable, UsageError
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from negawatt.settings import Settings
 
 _WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
-_LARGE = 64 * 2**20  # bytes of weights from which a model is worked on in processes apart
+#: Bytes of weights from which a model is worked on in processes apart.
+LARGE = 64 * 2**20
+_WIDE = 16  # bits
 _WORK_BYTES = 2**20  # hashed at a time
 
 _PACKAGES = (
@@ -35,6 +37,8 @@ _PACKAGES = (
     "torch",
     "transformers",
     "openvino",
+    "llama-cpp-python",
+    "onnxruntime",
     "numpy",
     "scipy",
     "compressed-tensors",
@@ -49,6 +53,29 @@ def runtime(name: str) -> Runtime:
     """
     built: Runtime = registry.load(registry.RUNTIMES, name)()
     return built
+
+
+def engines_named(name: str) -> tuple[Runtime, ...]:
+    """The engine called `name`; for `auto` every installed one that executes compressed weights.
+
+    Raises:
+        UsageError, RuntimeUnavailable: unknown, or not installed; for `auto`, none is.
+    """
+    if name != configuration.AUTO:
+        return (runtime(name),)
+    found = []
+    for one in registry.names(registry.RUNTIMES):
+        try:
+            found.append(runtime(one))
+        except RuntimeUnavailable:  # `doctor` names it with the way to install it
+            continue
+    serving = [one for one in found if any(fmt.bits < _WIDE for fmt in one.formats)]
+    if not serving:
+        raise RuntimeUnavailable(
+            "no engine that executes compressed weights is installed",
+            fix="pip install 'negawatt[openvino]'",
+        )
+    return tuple(serving)
 
 
 def versions() -> dict[str, str]:
@@ -90,8 +117,10 @@ def tools(settings: Settings, progress: Progress, *, small: bool = True) -> Tool
 
     told = machine()
     configuration.name_meters(settings)
+    serving = engines_named(settings.run.runtime)
     return Tools(
-        runtime=runtime(settings.run.runtime),
+        runtime=serving[0],
+        engines=serving,
         reference=runtime("torch"),
         joules_per_cpu_s=cpu_second(),
         machine=told,
@@ -179,7 +208,7 @@ def optimize(
         effort=effort or Effort(),
     )
     size = origin.weight_bytes(model)
-    small = size is not None and size < _LARGE
+    small = size is not None and size < LARGE
     closed: list[Window] = []
     outcome = run(order, tools(settings, progress, small=small), then=closed.append)
     reports.write(outcome, order.out)

@@ -118,6 +118,24 @@ def test_the_file_stores_every_layer_in_its_type(base: Path, tmp_path: Path) -> 
     ]
 
 
+def test_a_head_with_the_embeddings_codes_is_stored_once(base: Path, tmp_path: Path) -> None:
+    same = some_codes(96, 64, Format(8, 32))
+    RUNTIME.compress(base, {"model.embed_tokens": same, "lm_head": same}, tmp_path / "one")
+    names = {tensor.name for tensor in gguf.GGUFReader(tmp_path / "one" / "model.gguf").tensors}
+    assert "token_embd.weight" in names
+    assert "output.weight" not in names
+    tokens = np.array([[5, 7, 9]])
+    options = RunOptions(precision="exact")
+    other = some_codes(96, 64, Format(4, 32))
+    RUNTIME.compress(base, {"model.embed_tokens": same, "lm_head": other}, tmp_path / "two")
+    RUNTIME.compress(tmp_path / "two", {"lm_head": same}, tmp_path / "three")
+    with (
+        RUNTIME.open(tmp_path / "one", options) as a,
+        RUNTIME.open(tmp_path / "three", options) as b,
+    ):
+        np.testing.assert_allclose(a.forward(tokens), b.forward(tokens), atol=1e-4)
+
+
 def test_the_cache_grows_and_forgets_nothing(base: Path) -> None:
     tokens = np.random.default_rng(0).integers(3, 96, (2, 1100))
     options = RunOptions(precision="exact")

@@ -12,11 +12,13 @@ import numpy as np
 from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import conclude, stages
 from negawatt.actions.optimize.conclude import Evidence
+from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import (
     divergence,
     fitting,
     frozen,
+    haven,
     hopeless,
     next_budget,
     uniform_plan,
@@ -126,10 +128,10 @@ class OptimizeJob:
 
     def _convert(self) -> tuple[Path, Path]:
         """The 16-bit model in the forms of both engines."""
-        tools, key = self.tools, self.base_key[:12]
+        tools, key = self.tools, self.base_key
         places = []
         for i, runtime in enumerate((tools.runtime, tools.reference)):
-            place = self.work / f"{runtime.name}-{runtime.version.split('-')[0]}-{key}"
+            place = place_of(self.work, runtime, key)
             if not place.exists():
                 tools.workshop.call(stages.convert, tools, runtime, self.source, place)
             tools.progress("convert", (i + 1) / 2)
@@ -179,6 +181,8 @@ class OptimizeJob:
         tools, batch = self.tools, self.order.workload.batch
         parts = [unit.layers for unit in units(products(self.source.layers))]
         apart = {Shape(layer.rows, layer.cols) for layers in parts for layer in layers}
+        if not tools.runtime.joins:
+            parts = [(layer,) for layers in parts for layer in layers]
         as_one = {Shape(sum(one.rows for one in layers), layers[0].cols) for layers in parts}
         wanted = Wanted(
             shapes=tuple(sorted(apart | as_one)),
@@ -194,20 +198,20 @@ class OptimizeJob:
         """Formats worth searching: not dominated, and saving the most per error."""
 
         def pick() -> list[Format]:
-            left = {*costs.undominated(table, wanted), Format(8)}
+            left = {*costs.undominated(table, wanted), self.haven}
             if not any(fmt.bits < 8 for fmt in left):  # uniform int4 is compared in any case
                 left.update(wanted.formats)
             alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in left]
             bare = self._model(table, {})
             energy = {
                 fmt: sum(
-                    float(bare.option_energy([(layer.name, fitting(layer, fmt))])[0])
+                    float(bare.option_energy([(layer.name, fitting(layer, fmt, self.haven))])[0])
                     for layer in products(self.source.layers)
                 )
                 for fmt in alive
             }
             error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
-            return list(shortlist(Format(8), energy, error, most=self.order.effort.formats))
+            return list(shortlist(self.haven, energy, error, most=self.order.effort.formats))
 
         return tuple(self.journal.step("formats", list[Format], pick))
 
@@ -237,7 +241,7 @@ class OptimizeJob:
             folder=self.work / f"variants-{self.journal.key[:12]}",
             selection=texts.selection,
             test=texts.test,
-            int8=uniform_plan(self.source.layers, Format(8)),
+            int8=uniform_plan(self.source.layers, self.haven, self.haven),
         )
 
     def _threads(self, track: Track) -> int:
@@ -264,7 +268,7 @@ class OptimizeJob:
         layers, tools = self.source.layers, self.tools
         entries: list[Entry] = [(_BASE, "base", {layer.name: Format(16) for layer in layers}, ())]
         entries += [
-            (f"uniform {fmt.name}", "uniform", uniform_plan(layers, fmt), ())
+            (f"uniform {fmt.name}", "uniform", uniform_plan(layers, fmt, self.haven), ())
             for fmt in [fmt for fmt in formats if fmt.bits < 8][:1]  # the best bargain
         ]
         if joint := model.joint(track.int8):
@@ -418,6 +422,11 @@ class OptimizeJob:
         )
 
     @property
+    def haven(self) -> Format:
+        """The 8-bit form of the serving engine: the yardstick, and what layers fall back on."""
+        return haven(self.tools.runtime.formats)
+
+    @property
     def units(self) -> tuple[Unit, ...]:
         """Layers that are decided together."""
         return units(self.source.layers)
@@ -430,4 +439,5 @@ class OptimizeJob:
             threads=self.order.threads or 1,
             joules_per_cpu_s=self.tools.joules_per_cpu_s,
             calibration=fits,
+            joins=self.tools.runtime.joins,
         )

@@ -24,6 +24,7 @@ Progress = Callable[[str, float], None]
 #: Stages in order, with the share of the whole job each usually takes.
 STAGES: Mapping[str, float] = {
     "prepare": 0.03,
+    "engines": 0.04,
     "convert": 0.02,
     "reference": 0.06,
     "costs": 0.07,
@@ -31,7 +32,7 @@ STAGES: Mapping[str, float] = {
     "sensitivity": 0.09,
     "search": 0.14,
     "uniform": 0.22,
-    "verify": 0.18,
+    "verify": 0.14,
     "export": 0.07,
 }
 
@@ -83,6 +84,7 @@ class Tools:
     """What the job works with; built by `wiring`."""
 
     runtime: Runtime
+    engines: tuple[Runtime, ...]  # to choose from; `runtime` alone when the user named one
     reference: Runtime
     joules_per_cpu_s: Estimate  # [J/s]
     machine: Mapping[str, str]  # for people

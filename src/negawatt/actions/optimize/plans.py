@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.compress.problem import Choice
+from negawatt.core.errors import UsageError
 from negawatt.core.records import Format, Layer
 
+_HAVEN_BITS = 8
 _FAR = 2.5  # times the limit; what is cheaper than such a plan is not run
 _NEAR = 0.12  # searched losses within this share of the limit need no closer look
 
 
-def fitting(layer: Layer, fmt: Format) -> Format:
-    """`fmt`, or int8 where its groups do not divide the layer's rows."""
-    return fmt if fmt.fits(layer.cols) else Format(8)
+def haven(formats: Sequence[Format]) -> Format:
+    """The 8-bit form of an engine that every layer can fall back on, and that others are set beside.
+
+    Raises:
+        UsageError: the engine has none.
+
+    >>> haven([Format(16), Format(8, symmetric=False), Format(8, 32), Format(4, 32)]).name
+    'int8-g32-sym'
+    """
+    found = [fmt for fmt in formats if fmt.bits == _HAVEN_BITS]
+    if not found:
+        raise UsageError(
+            "this runtime executes no 8-bit weights, which everything else is compared with",
+            fix="choose another one, for example NEGAWATT_RUNTIME=openvino",
+        )
+    return min(found, key=lambda fmt: not fmt.symmetric)
 
 
-def uniform_plan(layers: tuple[Layer, ...], fmt: Format) -> dict[str, Format]:
+def fitting(layer: Layer, fmt: Format, safe: Format) -> Format:
+    """`fmt`, or the `safe` one where its groups do not divide the layer's rows, or 16 bits."""
+    return next((one for one in (fmt, safe) if one.fits(layer.cols)), Format(16))
+
+
+def uniform_plan(layers: tuple[Layer, ...], fmt: Format, safe: Format) -> dict[str, Format]:
     """One format everywhere but in the embedding, which costs no joules to keep at 8 bits."""
     return {
-        layer.name: Format(8) if layer.kind == "embedding" else fitting(layer, fmt)
+        layer.name: fitting(layer, safe if layer.kind == "embedding" else fmt, safe)
         for layer in layers
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from negawatt.actions.optimize import finish, memory, stages
 from negawatt.actions.optimize.conclude import Evidence
+from negawatt.actions.optimize.engines import Comparison, compare
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Order, Tools
@@ -61,6 +62,11 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     shop.change(tools.reference)  # its libraries read and write weights
     source = shop.call(stages.prepared, tools, order, work)
     need_space(work, _DISK * source.bf16_bytes)
+    notes = []
+    if len(tools.engines) > 1:
+        found = compare(order, tools, work, source)
+        tools = replace(tools, runtime=found.chosen(tools.engines))
+        notes = engine_notes(found)
     job = OptimizeJob(order, tools, work, source)
     job.load(tools.runtime, tools.reference)  # the most libraries that any stage needs
     shop.call(stages.ready, tools)
@@ -71,21 +77,28 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
         "transformers, may need more",
         0.0,
     )
-    found = job.run()
-    evidence, decision, _, _ = found
+    made = job.run()
+    evidence, decision, _, _ = made
     finish.check_unseen(job, decision, evidence)
     artifacts, said = finish.export(job, decision, evidence, order.out)
-    facts = _facts(job, order, tools)
+    facts = _facts(job, order, tools, notes)
     spent = tools.joules_per_cpu_s  # until the window is closed
-    sketch = finish.outcome(job, found, artifacts, said, facts, spent=spent, stated=stated)
+    sketch = finish.outcome(job, made, artifacts, said, facts, spent=spent, stated=stated)
     job.track.discard()
     tools.progress("export", 1.0)
     return sketch, evidence
 
 
-def _facts(job: OptimizeJob, order: Order, tools: Tools) -> Facts:
+def engine_notes(found: Comparison) -> list[str]:
+    """Why this engine serves, and why others do not, in sentences."""
+    notes = [f"Engine: {found.decision.choice}: {found.decision.because}."]
+    notes += [f"Engine {name} was left out: {why}." for name, why in found.refused.items()]
+    return notes
+
+
+def _facts(job: OptimizeJob, order: Order, tools: Tools, told: Sequence[str]) -> Facts:
     resumed = sum(step.resumed for step in job.journal.steps)
-    notes = list(job.source.notes)
+    notes = [*told, *job.source.notes]
     size, foreign = job.source.bf16_bytes, tools.workshop.held.added
     notes.append(
         f"Memory: the model added at most {job.held.added / size:.2f} times its 16-bit weights to "

@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 _PROGRAM = "from negawatt.actions.optimize.workshop import serve; serve()"
 _PR_SET_PDEATHSIG = 1  # of prctl.h
+_NARROW = 8  # bits
 _TAIL = 4_000  # characters kept of what a worker complained about
 
 
@@ -230,9 +231,9 @@ def warm(engines: Sequence[Runtime], model: Path | None) -> None:
         load.ready(model)
         export_huggingface.ready()
     for runtime in engines:
-        for fmt in (Format(16), Format(8)):
-            if fmt in runtime.formats:  # brings in the engine's own code, page by page
-                runtime.kernel(64, 64, fmt, copies=1, options=RunOptions()).run(1)
+        narrow = [fmt for fmt in runtime.formats if fmt.bits == _NARROW]
+        for fmt in (Format(16), *narrow[:1]):  # brings in the engine's own code, page by page
+            runtime.kernel(64, 64, fmt, copies=1, options=RunOptions()).run(1)
 
 
 def settle() -> int:

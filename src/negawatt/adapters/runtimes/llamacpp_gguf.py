@@ -23,7 +23,7 @@ from negawatt.core.errors import BrokenWeights, UnsupportedArchitecture
 from negawatt.core.records import QuantisedWeight
 
 _ROWS = 8192  # of a matrix turned into another number format at a time
-_HEAD = "output.weight"
+_EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 
 _Bytes = npt.NDArray[np.uint8]
 
@@ -211,6 +211,8 @@ def rewrite(
             rows, width = stored.data.shape
             found[place.node] = _Spooled(stored.kind, (rows, width), file.tell())
             file.write(stored.data.data)
+    if _same(found.get(_EMBEDDING), found.get(_HEAD), spool):
+        del found[_HEAD]  # a file without a head of its own multiplies with the embedding
     tensors = [
         _respooled(tensor.name, found.pop(tensor.name), spool) if tensor.name in found else tensor
         for tensor in opened(base)
@@ -219,6 +221,16 @@ def rewrite(
     write(out, config, tensors)
     spool.unlink()
     return places
+
+
+def _same(one: _Spooled | None, other: _Spooled | None, spool: Path) -> bool:
+    """True when two matrices were spooled alike, bit by bit."""
+    if one is None or other is None or (one.kind, one.shape) != (other.kind, other.shape):
+        return False
+    parts = zip(
+        _respooled("", one, spool).parts(), _respooled("", other, spool).parts(), strict=True
+    )
+    return all(np.array_equal(a, b) for a, b in parts)
 
 
 def _in_file_order(weight: QuantisedWeight, order: Any) -> QuantisedWeight:
