@@ -148,8 +148,10 @@ class PacedRuntime:
 def some_tools(cache: Path, progress: Progress = lambda stage, share: None) -> Tools:
     """A machine of one core whose clock stands still between products."""
     clock = HandClock()
+    paced = PacedRuntime(clock)
     return Tools(
-        runtime=PacedRuntime(clock),
+        runtime=paced,
+        engines=(paced,),
         reference=PacedRuntime(clock, "reference"),
         joules_per_cpu_s=Estimate(
             value=10.0, low=5.0, high=20.0, unit="J/s", kind=Kind.ASSUMED, source="a band"
