@@ -57,7 +57,8 @@ def layers_of(model: Any) -> tuple[Layer, ...]:
             head = module is model.get_output_embeddings()
             tied = found[0].name if head and module.weight is embedding.weight else None
             kind = "head" if head else "linear"
-            found.append(Layer(name, kind, *module.weight.shape, tied_to=tied))
+            block = next((int(part) for part in name.split(".") if part.isdigit()), None)
+            found.append(Layer(name, kind, *module.weight.shape, block, tied_to=tied))
     return tuple(found)
 
 

@@ -34,10 +34,13 @@ class WeightBank:
 
     Args:
         folder: Made on first use.
+        tied: Layers that may take the codes of another one, whose weights they share in
+            the source, where a plan has both in one format: an engine then keeps them once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tied: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self.tied = dict(tied or {})
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, layer: str, fmt: Format) -> Path:
@@ -108,7 +111,8 @@ class BankView(Mapping[str, QuantisedWeight]):
         self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
 
     def __getitem__(self, layer: str) -> QuantisedWeight:
-        return self._bank.get(layer, self._plan[layer])
+        fmt, other = self._plan[layer], self._bank.tied.get(layer, layer)
+        return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._plan)

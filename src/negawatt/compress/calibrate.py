@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
 from negawatt.compress.bank import candidates
+from negawatt.compress.inputs import input_statistics
 from negawatt.compress.quantise import SecondOrder, round_to_nearest
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import QuantisedWeight
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from negawatt.compress.bank import WeightBank
     from negawatt.core.records import Format, Layer
 
-_HESSIANS_AT_ONCE = 96 * 2**20  # bytes of input statistics held at a time
 _ROWS = 2048  # rows quantised at a time: rows do not depend on each other
 
 
@@ -38,8 +38,8 @@ def fill_bank(
     """Write every candidate of every layer that the bank does not hold yet.
 
     Rounding is corrected with the Hessian of the layer's inputs on `windows`,
-    but for embeddings, whose input is no vector; layers are taken in groups whose statistics fit in memory, and
-    the text is run once per group.
+    but for embeddings, whose input is no vector. The text is carried through the model
+    once, and layers are taken in groups whose statistics fit in memory.
 
     Args:
         model: The base, unchanged.
@@ -55,8 +55,7 @@ def fill_bank(
     todo = [layer for layer in layers if _missing(layer, formats, bank)]
     done = len(layers) - len(todo)
     on_layer(done, len(layers))
-    for group in _grouped(todo):
-        statistics = _input_statistics(model, group, windows)
+    for group, statistics in input_statistics(model, layers, todo, windows):
 
         def work(layer: Layer, known: Mapping[str, Tensor] = statistics) -> None:
             weight = cast("Tensor", model.get_submodule(layer.name).weight).detach()
@@ -107,81 +106,3 @@ def _quantise(
         scale=np.concatenate([part.scale for part in parts]),
         zero=np.concatenate([part.zero for part in parts]),
     )
-
-
-def _grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Consecutive layers whose Hessians fit the memory allowance together."""
-    groups: list[list[Layer]] = []
-    held = 0
-    for layer in layers:
-        size = 0 if layer.kind == "embedding" else 4 * layer.cols**2
-        if not groups or held + size > _HESSIANS_AT_ONCE:
-            groups.append([])
-            held = 0
-        groups[-1].append(layer)
-        held += size
-    return groups
-
-
-class _Enough(Exception):
-    """Raised in a hook once the last layer of a group has seen its input."""
-
-
-class _InputSums:
-    """Sums of outer products of the inputs of some layers, float32 [cols, cols].
-
-    Layers that are fed the very same tensor (q, k and v; gate and up) share one sum.
-    """
-
-    def __init__(self, last: str) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self._last = last
-        self._seen: tuple[Tensor, str] | None = None
-        self._owner: dict[str, str] = {}
-
-    def hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def add(_: nn.Module, args: tuple[Any, ...]) -> None:
-            self._add(name, args[0])
-            if name == self._last:
-                raise _Enough
-
-        return add
-
-    def _add(self, name: str, given: Tensor) -> None:
-        if self._seen is not None and self._seen[0] is given:
-            self._owner[name] = self._seen[1]
-            return
-        self._seen = (given, name)
-        self._owner[name] = name
-        x = given.reshape(-1, given.shape[-1]).float()
-        if name in self.sums:
-            self.sums[name].addmm_(x.T, x)
-        else:
-            self.sums[name] = x.T @ x
-
-    def result(self) -> dict[str, Tensor]:
-        return {name: self.sums[owner] for name, owner in self._owner.items()}
-
-
-def _input_statistics(
-    model: nn.Module, group: Sequence[Layer], windows: NDArray[np.int64]
-) -> dict[str, Tensor]:
-    """Run the text through the model as far as the group's last layer."""
-    watched = [layer.name for layer in group if layer.kind != "embedding"]
-    if not watched:
-        return {}
-    sums = _InputSums(watched[-1])
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(sums.hook(name)) for name in watched
-    ]
-    try:
-        for window in windows:
-            try:
-                with torch.no_grad():
-                    model(input_ids=torch.from_numpy(window)[None], use_cache=False)
-            except _Enough:
-                continue
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sums.result()

@@ -236,7 +236,7 @@ def one_at_a_time(weight: Tensor, hessian: Tensor, fmt: Format) -> Tensor:
     cols = weight.shape[1]
     diagonal = hessian.diagonal()
     scale, zero = fit_grid(weight, fmt, diagonal)
-    damped = hessian.double() + 0.01 * diagonal.double().mean() * torch.eye(cols)
+    damped = hessian.double() + 0.03 * diagonal.double().mean() * torch.eye(cols)
     work, codes = weight.double().clone(), torch.empty_like(weight)
     left = torch.argsort(diagonal, descending=True, stable=True).tolist()
     while left:

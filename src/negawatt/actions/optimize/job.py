@@ -47,7 +47,7 @@ from negawatt.energy.units import Unit, spread, units
 from negawatt.models.corpus import Corpus
 from negawatt.models.source import ModelSource
 
-_VERSION = 9  # of the steps; results of another one are not reused
+_VERSION = 10  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token: above 16-bit rounding, far below any wrong kernel
 _BASE = "16 bit"
 _TRIALS_A_WORKER = 2
@@ -216,7 +216,9 @@ class OptimizeJob:
         return tuple(self.journal.step("formats", list[Format], pick))
 
     def _candidates(self, texts: Texts, formats: tuple[Format, ...]) -> WeightBank:
-        bank = WeightBank(self.work / f"bank-{self.journal.key[:12]}")
+        # An embedding of the head's codes is kept once; the head's, for they were made with care.
+        shared = {one.tied_to: one.name for one in self.source.layers if one.tied_to}
+        bank = WeightBank(self.work / f"bank-{self.journal.key[:12]}", shared)
         windows = texts.corpus.calibration[: self.order.effort.hessian_windows]
 
         def fill() -> int:

@@ -46,7 +46,7 @@ class Effort:
     selection_tokens: int = 6_144
     test_tokens: int = 6_144
     kl_tokens: int = 1_024  # whose whole distribution is compared
-    hessian_windows: int = 24
+    hessian_windows: int = 96  # fewer, and rounding is fitted to their noise
     sensitivity_samples: int = 32
     sample_tokens: int = 128  # tokens per sample of sensitivity and search
     search_steps: int = 3  # gradient steps per energy budget

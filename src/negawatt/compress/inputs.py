@@ -1,0 +1,238 @@
+"""What flows into the layers of a model on some text, gathered block by block.
+
+The text is carried through the model once: what leaves a block is kept for all windows
+and enters the next one. So the work does not grow with the number of groups that the
+layers are taken in, and no more than one group's statistics are held.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from negawatt.core.records import Layer
+
+_HELD = 96 * 2**20  # bytes of statistics held at a time, but for a block that takes more
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
+
+
+def input_statistics(
+    model: nn.Module,
+    layers: Sequence[Layer],
+    todo: Sequence[Layer],
+    windows: NDArray[np.int64],
+) -> Iterator[tuple[list[Layer], Mapping[str, Tensor]]]:
+    """Sums of outer products of the inputs of every layer in `todo`, a group at a time.
+
+    Layers that are fed the very same tensor (q, k and v; gate and up) share one sum.
+    Embeddings have none: their input is no vector.
+
+    Args:
+        model: The base, unchanged.
+        layers: All of it, in execution order.
+        todo: Those of them that are asked for.
+        windows: Calibration text, int64 [windows, positions].
+
+    Yields:
+        Layers of `todo`, in order, and float32 [cols, cols] by layer name.
+    """
+    outside = [layer for layer in todo if layer.block is None]
+    early = [layer for layer in outside if layer.kind == "embedding"]
+    if early:
+        yield early, {}
+    late = [layer for layer in outside if layer.kind != "embedding"]
+    inside = [layer for layer in todo if layer.block is not None]
+    if not inside and not late:
+        return
+    paths = _block_paths(layers)
+    if not paths:
+        yield late, _whole(model, late, windows)
+        return
+    walk = _Walk(model, paths, windows)
+    for group in _grouped(inside):
+        yield group, walk.through(group)
+    if late:
+        yield late, walk.beyond(late)
+
+
+def _block_paths(layers: Sequence[Layer]) -> list[str]:
+    """Paths of the blocks, in execution order: `model.layers.0`, `model.layers.1`, ..."""
+    found: dict[str, None] = {}
+    for layer in layers:
+        if layer.block is not None:
+            parts = layer.name.split(".")
+            found[".".join(parts[: parts.index(str(layer.block)) + 1])] = None
+    return list(found)
+
+
+def _grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
+    """Layers of consecutive blocks whose statistics fit the memory allowance together."""
+    groups: list[list[Layer]] = []
+    held, last = 0, None
+    sizes: dict[int | None, int] = {}
+    for layer in layers:
+        sizes[layer.block] = sizes.get(layer.block, 0) + 4 * layer.cols**2
+    for layer in layers:
+        if layer.block != last:
+            last = layer.block
+            if not groups or held + sizes[last] > _HELD:
+                groups.append([])
+                held = 0
+            held += sizes[last]
+        groups[-1].append(layer)
+    return groups
+
+
+class _Enough(Exception):
+    """Raised in a hook once it has seen what was wanted."""
+
+
+class _Walk:
+    """The text on its way through a model: what enters the next block, for every window."""
+
+    def __init__(self, model: nn.Module, blocks: Sequence[str], windows: NDArray[np.int64]) -> None:
+        self._model = model
+        self._windows = windows
+        self._blocks = [model.get_submodule(path) for path in blocks]
+        self._paths = list(blocks)
+        self._next = 0  # block
+        self._named: list[Mapping[str, Any]] = []  # what each block is given beside the states
+        self._states = self._entering()
+
+    def through(self, group: Sequence[Layer]) -> Mapping[str, Tensor]:
+        """Go on to behind the blocks of `group`, and gather what its layers are fed."""
+        stop = self._paths.index(_path_of(group[-1])) + 1
+        with _watched(self._model, group) as sums:
+            self._go(stop)
+        return sums.result()
+
+    def beyond(self, late: Sequence[Layer]) -> Mapping[str, Tensor]:
+        """Go on to the end, and gather what layers behind all blocks are fed."""
+        norm = self._final_norm()
+        if norm is None or len(late) > 1:  # nothing is known of what lies before them
+            return _whole(self._model, late, self._windows)
+        self._go(len(self._blocks))
+        sums = InputSums()
+        add = sums.hook(late[0].name)
+        with torch.no_grad():
+            for state in self._states:
+                add(norm, (norm(state),))
+        return sums.result()
+
+    def _entering(self) -> list[Tensor]:
+        """What enters the first block; on the way, how each block is called."""
+        first: list[Tensor] = []
+
+        def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            first.append(args[0] if args else named["hidden_states"])
+            raise _Enough
+
+        handles = [
+            block.register_forward_pre_hook(self._remember, with_kwargs=True)
+            for block in self._blocks
+        ]
+        with torch.no_grad():
+            try:
+                self._model(input_ids=torch.from_numpy(self._windows[0])[None], use_cache=False)
+            finally:
+                for handle in handles:
+                    handle.remove()
+            handle = self._blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
+            try:
+                for window in self._windows:
+                    try:
+                        self._model(input_ids=torch.from_numpy(window)[None], use_cache=False)
+                    except _Enough:
+                        continue
+            finally:
+                handle.remove()
+        return first
+
+    def _remember(self, _: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Windows are of one length and without padding, so what one is given suits all."""
+        self._named.append({key: one for key, one in named.items() if key != "hidden_states"})
+
+    def _go(self, stop: int) -> None:
+        with torch.no_grad():
+            for i, state in enumerate(self._states):
+                for number in range(self._next, stop):
+                    out = self._blocks[number](state, **self._named[number])
+                    state = out[0] if isinstance(out, tuple) else out  # noqa: PLW2901
+                self._states[i] = state
+        self._next = stop
+
+    def _final_norm(self) -> nn.Module | None:
+        base = self._model.get_submodule(self._paths[0].rsplit(".", 2)[0])
+        found = [getattr(base, name) for name in _FINAL_NORMS if hasattr(base, name)]
+        return found[0] if len(found) == 1 else None
+
+
+def _whole(
+    model: nn.Module, layers: Sequence[Layer], windows: NDArray[np.int64]
+) -> Mapping[str, Tensor]:
+    """Run the whole model, and gather what these layers are fed."""
+    with _watched(model, layers) as sums, torch.no_grad():
+        for window in windows:
+            model(input_ids=torch.from_numpy(window)[None], use_cache=False)
+    return sums.result()
+
+
+def _path_of(layer: Layer) -> str:
+    return _block_paths([layer])[0]
+
+
+@contextmanager
+def _watched(model: nn.Module, layers: Sequence[Layer]) -> Iterator[InputSums]:
+    """Add up what these layers are fed while the block runs."""
+    sums = InputSums()
+    handles = [
+        model.get_submodule(layer.name).register_forward_pre_hook(sums.hook(layer.name))
+        for layer in layers
+    ]
+    try:
+        yield sums
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class InputSums:
+    """Sums of outer products of the inputs of some layers, float32 [cols, cols]."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._seen: tuple[Tensor, str] | None = None
+        self._owner: dict[str, str] = {}
+
+    def hook(self, name: str) -> Callable[[Any, tuple[Any, ...]], None]:
+        """To be called with what a layer is fed."""
+
+        def add(_: Any, args: tuple[Any, ...]) -> None:
+            self._add(name, args[0])
+
+        return add
+
+    def _add(self, name: str, given: Tensor) -> None:
+        if self._seen is not None and self._seen[0] is given:
+            self._owner[name] = self._seen[1]
+            return
+        self._seen = (given, name)
+        self._owner[name] = name
+        x = given.reshape(-1, given.shape[-1]).float()
+        if name in self._sums:
+            self._sums[name].addmm_(x.T, x)
+        else:
+            self._sums[name] = x.T @ x
+
+    def result(self) -> dict[str, Tensor]:
+        """By layer name; layers fed alike share one tensor."""
+        return {name: self._sums[owner] for name, owner in self._owner.items()}
