@@ -58,6 +58,18 @@ $(VENV)/.trackers: $(VENV)/.dev
 	@$(PIP) -c constraints.txt -e '.[optimize,dev,trackers]'
 	@touch $@
 
+# On processors with AMX, builds by some compilers die at their first product: see
+# docs/how-to/choose-an-engine.md.
+SAFE_LLAMACPP := -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON \
+  -DGGML_AVX_VNNI=ON -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON \
+  -DGGML_AVX512_BF16=ON
+
+$(VENV)/.engines: $(VENV)/.trackers
+	@echo "Building llama.cpp: some minutes"
+	@CMAKE_ARGS="$$(grep -qs amx_tile /proc/cpuinfo && echo '$(SAFE_LLAMACPP)' || true)" \
+	  $(PIP) -c constraints.txt -e '.[llamacpp]'
+	@touch $@
+
 $(VENV)/.docs: $(VENV)/.negawatt
 	@echo "Installing the tools that build the documentation"
 	@$(PIP) -c constraints.txt -e '.[optimize,docs]'
@@ -81,7 +93,7 @@ test: $(VENV)/.dev ## the fast tests, with coverage
 	@$(BIN)/python -m pytest --quiet --cov --cov-report=term
 
 .PHONY: test-all
-test-all: $(VENV)/.trackers ## every test: the slow ones, the browser, the libraries reported to
+test-all: $(VENV)/.engines ## every test: the slow ones, the browser, optional engines, trackers
 	@$(BIN)/python -m pytest -m '' --durations=10 --cov --cov-report=term
 
 .PHONY: check
@@ -111,6 +123,10 @@ bench-meters: $(VENV)/.negawatt .venv-peers/.ready ## set what measuring costs b
 bench-energy: $(VENV)/.negawatt ## try the energy model on published measurements of models left out
 	@$(BIN)/python bench/energy.py
 	@$(BIN)/python bench/few_windows.py
+
+.PHONY: bench-compress
+bench-compress: $(VENV)/.smollm2 $(VENV)/.engines ## set negawatt's plans beside what other tools make of a model
+	@$(BIN)/python bench/compress/run.py
 
 .PHONY: bench-gpu
 bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU

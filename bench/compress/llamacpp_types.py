@@ -20,7 +20,7 @@ import torch
 from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.llamacpp_engine import api
 from negawatt.adapters.runtimes.llamacpp_header import configuration
-from negawatt.adapters.runtimes.llamacpp_gguf import _Names
+from negawatt.adapters.runtimes.llamacpp_gguf import Names
 from negawatt.models.load import load_reference
 
 Floats = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ TYPES = {
 def importance(folder: Path, windows: npt.NDArray[np.int64]) -> dict[str, Floats]:
     """Mean square of every input of every linear layer but the head, by tensor name."""
     model = load_reference(folder)
-    names = _Names(configuration(folder), "lm_head")
+    names = Names(configuration(folder), "lm_head")
     sums: dict[str, torch.Tensor] = {}
     seen: dict[str, int] = {}
 
@@ -70,10 +70,11 @@ def importance(folder: Path, windows: npt.NDArray[np.int64]) -> dict[str, Floats
     }
 
 
-def quantise(source: Path, out: Path, kind: str, matrix: Mapping[str, Floats], threads: int) -> None:
+def quantise(
+    source: Path, out: Path, kind: str, matrix: Mapping[str, Floats], threads: int
+) -> None:
     """Write `source`, a 16-bit GGUF, as one of `TYPES`."""
-    engine.start()
-    rows = (api.llama_model_imatrix_data * (len(matrix) + 1))()
+    rows = (api().llama_model_imatrix_data * (len(matrix) + 1))()
     kept = []
     for row, (name, values) in zip(rows, matrix.items(), strict=False):
         data = np.ascontiguousarray(values, np.float32)
@@ -81,9 +82,9 @@ def quantise(source: Path, out: Path, kind: str, matrix: Mapping[str, Floats], t
         row.name = kept[-1][0]
         row.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         row.size = data.size
-    wanted = api.llama_model_quantize_default_params()
+    wanted = api().llama_model_quantize_default_params()
     wanted.ftype, wanted.nthread = TYPES[kind], threads
     wanted.imatrix = ctypes.cast(rows, type(wanted.imatrix))
-    status = api.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(wanted))
+    status = api().llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(wanted))
     if status:
         raise RuntimeError(f"{kind}: {engine.complaint()}")

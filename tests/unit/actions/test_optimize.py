@@ -284,8 +284,8 @@ def test_a_text_that_changed_under_its_name_is_read_anew(
     for part in (content[: len(content) // 2], content[len(content) // 2 :]):
         text.write_text(part, encoding="utf-8")
         job = job_of(order, some_tools(tmp_path / "cache"))
-        _, job.reference_folder = job._convert()
-        texts = job._texts()
+        _, job.reference_folder = job.convert()
+        texts = job.read_texts()
         keys.append(job._open_journal(texts.corpus).key)
     assert keys[0] != keys[1]
 
@@ -315,7 +315,7 @@ def test_models_prepared_differently_are_converted_separately(story: Any, tmp_pa
         order = some_order(gridded, story.text, tmp_path / "out", seed=seed)
         job = job_of(order, tools)
         assert job.source.off_grid
-        for place in job._convert():
+        for place in job.convert():
             held, wanted = (
                 load_file(folder / "model.safetensors") for folder in (place, job.source.folder)
             )
@@ -458,8 +458,8 @@ def test_windows_are_no_longer_than_the_model_reads(story: Any, tmp_path: Path) 
     effort = replace(EFFORT, window=96)
     order = some_order(model, story.text, tmp_path / "out", effort=effort)
     job = job_of(order, some_tools(tmp_path / "cache"))
-    _, job.reference_folder = job._convert()
-    assert job._texts().corpus.test.shape[1] == 64
+    _, job.reference_folder = job.convert()
+    assert job.read_texts().corpus.test.shape[1] == 64
 
 
 def test_what_is_no_model_is_refused(story: Any, tmp_path: Path) -> None:

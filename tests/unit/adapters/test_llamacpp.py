@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,8 @@ from negawatt.core.errors import NotAModel, RuntimeUnavailable, UnsupportedArchi
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
 
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+if find_spec("llama_cpp") is None:
+    pytest.skip("llama-cpp-python is not installed", allow_module_level=True)
 
 import gguf
 
@@ -197,6 +199,12 @@ def test_what_the_engine_would_compute_otherwise_is_refused(tmp_path: Path) -> N
             header.configuration(tmp_path / told)
     with pytest.raises(NotAModel):
         header.configuration(tmp_path / "nothing")
+
+
+def test_an_engine_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("negawatt.adapters.runtimes.llamacpp_engine.PACKAGE", "no-such-package")
+    with pytest.raises(RuntimeUnavailable, match=r"not installed(.|\n)*negawatt\[llamacpp\]"):
+        LlamaCppRuntime()
 
 
 def died(status: int) -> SimpleNamespace:

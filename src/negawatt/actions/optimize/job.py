@@ -101,9 +101,9 @@ class OptimizeJob:
     def run(self) -> tuple[Evidence, Decision, EnergyModel, Mapping[tuple[str, Format], float]]:
         """Measure, search and verify; returns all the facts and the choice."""
         runtime, reference = self.tools.runtime, self.tools.reference
-        converted, self.reference_folder = self._convert()
+        converted, self.reference_folder = self.convert()
         self.load(reference)
-        self.texts = texts = self._texts()
+        self.texts = texts = self.read_texts()
         self._numerics_gate(converted, texts)
         table, wanted = self._costs()
         self.load(reference)
@@ -126,7 +126,7 @@ class OptimizeJob:
         alone = dict(zip(sensitivity.options, sensitivity.alone.tolist(), strict=True))
         return evidence, conclude.decide(evidence), model, alone
 
-    def _convert(self) -> tuple[Path, Path]:
+    def convert(self) -> tuple[Path, Path]:
         """The 16-bit model in the forms of both engines."""
         tools, key = self.tools, self.base_key
         places = []
@@ -138,7 +138,8 @@ class OptimizeJob:
             places.append(place)
         return places[0], places[1]
 
-    def _texts(self) -> Texts:
+    def read_texts(self) -> Texts:
+        """Deal out the text, and let the base answer on what is held out."""
         tools = self.tools
         base = self.reference_folder, f"{self.base_key} {tools.reference.version}"
         texts: Texts = tools.workshop.call(

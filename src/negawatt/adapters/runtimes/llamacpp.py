@@ -30,6 +30,9 @@ class LlamaCppRuntime:
     into a float32 file of its own, which lives as long as the session.
     """
 
+    def __init__(self) -> None:
+        engine.installed()  # the engine itself loads when used
+
     @property
     def name(self) -> str:
         """`llamacpp`."""

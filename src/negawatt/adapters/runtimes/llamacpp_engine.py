@@ -1,4 +1,4 @@
-"""llama.cpp as a library: started once, quiet, its complaints kept for error messages."""
+"""llama.cpp as a library: loaded when used, quiet, its complaints kept for error messages."""
 
 from __future__ import annotations
 
@@ -6,31 +6,61 @@ import ctypes
 import hashlib
 from collections import deque
 from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
+from negawatt.core.errors import RuntimeUnavailable
 
-#: The C interface. The package declares every function, but not in a form type checkers read.
-api: Any = llama_cpp
-
+PACKAGE = "llama-cpp-python"
 _WARNING, _CONTINUED = 3, 5  # levels of a message; the second goes on with the last one
 _MAPS = Path("/proc/self/maps")  # where Linux lists what is loaded
 _COMPLAINTS: deque[str] = deque(maxlen=8)
 
 
-@api.llama_log_callback  # type: ignore[untyped-decorator]  # of an untyped package
+def installed() -> str:
+    """The version of the package, without loading it.
+
+    Raises:
+        RuntimeUnavailable: it is not installed.
+    """
+    try:
+        return version_of(PACKAGE)
+    except PackageNotFoundError as error:
+        raise RuntimeUnavailable(
+            f"the runtime llamacpp needs the package {PACKAGE}, which is not installed",
+            fix="pip install 'negawatt[llamacpp]'; it is built from source, which takes a "
+            "compiler, CMake and some minutes",
+        ) from error
+
+
+@cache
+def api() -> Any:
+    """The engine's C interface, started and quiet.
+
+    Raises:
+        RuntimeUnavailable: it is not installed, or its library does not load here.
+    """
+    installed()
+    try:
+        engine: Any = import_module("llama_cpp")
+    except (ImportError, OSError, RuntimeError) as error:
+        raise RuntimeUnavailable(
+            f"llama.cpp does not load: {error}",
+            fix=f"build it anew: pip install --no-cache-dir --force-reinstall {PACKAGE}",
+        ) from error
+    engine.negawatt_listener = engine.llama_log_callback(_listen)  # it must not be collected
+    engine.llama_log_set(engine.negawatt_listener, ctypes.c_void_p(0))
+    engine.llama_backend_init()
+    return engine
+
+
 def _listen(level: int, text: bytes | None, _: Any) -> None:
     """Keep what goes wrong, and pass nothing on to the terminal."""
     if _WARNING <= level < _CONTINUED and text:
         _COMPLAINTS.append(text.decode(errors="replace").strip())
-
-
-@cache
-def start() -> None:
-    """Start the engine; calls after the first do nothing."""
-    api.llama_log_set(_listen, ctypes.c_void_p(0))
-    api.llama_backend_init()
 
 
 def complaint() -> str:
@@ -44,8 +74,8 @@ def version() -> str:
     The same version built for other instructions runs at another speed, so what
     is measured with one build is not taken for another.
     """
-    built = hashlib.sha256(bytes(api.llama_print_system_info())).hexdigest()
-    return f"{llama_cpp.__version__}-{built[:8]}"
+    built = hashlib.sha256(bytes(api().llama_print_system_info())).hexdigest()
+    return f"{installed()}-{built[:8]}"
 
 
 def library(name: str) -> ctypes.CDLL:
@@ -57,7 +87,7 @@ def library(name: str) -> ctypes.CDLL:
     Raises:
         OSError: this build has none of that name.
     """
-    folder = Path(llama_cpp.__file__).parent / "lib"
+    folder = Path(api().__file__).parent / "lib"
     names = {name, f"lib{name}"}
     found = sorted(p for p in folder.glob(f"*{name}.*") if p.name.split(".")[0] in names)
     if not found:

@@ -96,7 +96,7 @@ def build(folder: Path, out: Path) -> dict[str, Place]:
     config = header.configuration(folder)
     shapes = matrices(folder)
     head = next(name for name in shapes if name.endswith("lm_head"))
-    names = _Names(config, head)
+    names = Names(config, head)
     with source(folder) as slices:
         tied = config.tie_word_embeddings
         tensors = []
@@ -118,7 +118,7 @@ def build(folder: Path, out: Path) -> dict[str, Place]:
     return {name: Place(names.of(f"{name}.weight"), 0, *shape) for name, shape in shapes.items()}
 
 
-class _Names:
+class Names:
     """Names of tensors in the file."""
 
     def __init__(self, config: Any, head: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from negawatt.adapters.runtimes.llamacpp_blocks import blocks
-from negawatt.adapters.runtimes.llamacpp_engine import library, start
+from negawatt.adapters.runtimes.llamacpp_engine import library
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
@@ -111,7 +111,6 @@ class LlamaKernel:
                 f"{copies} products of {rows} x {cols} in {fmt} cannot be built",
                 fix="choose a format whose group divides the columns, and at least one copy",
             )
-        start()
         self._g = _ggml()
         self._rows, self._cols, self._copies = rows, cols, copies
         self._backend = self._g["ggml_backend_cpu_init"]()

@@ -47,10 +47,9 @@ class LlamaSession:
         extra: bool = True,
         scratch: TemporaryDirectory[str] | None = None,
     ) -> None:
-        engine.start()
-        settings = api.llama_model_default_params()
+        settings = api().llama_model_default_params()
         settings.use_extra_bufts = extra
-        self._model: Any = api.llama_model_load_from_file(str(path).encode(), settings)
+        self._model: Any = api().llama_model_load_from_file(str(path).encode(), settings)
         self._scratch = scratch
         if not self._model:
             self.close()
@@ -59,7 +58,7 @@ class LlamaSession:
                 fix="try another version of llama-cpp-python, or convert the model again",
             )
         self._options = options
-        self._vocabulary = int(api.llama_vocab_n_tokens(api.llama_model_get_vocab(self._model)))
+        self._vocabulary = int(api().llama_vocab_n_tokens(api().llama_model_get_vocab(self._model)))
         self._memory_bytes = memory_bytes
         self._context: Any = None
         self._room = 0  # positions of each sequence in the present cache
@@ -71,7 +70,7 @@ class LlamaSession:
         """Forget the cache; its room is kept."""
         self._live()
         if self._context:
-            api.llama_memory_clear(api.llama_get_memory(self._context), False)  # noqa: FBT003  # C
+            api().llama_memory_clear(api().llama_get_memory(self._context), False)  # noqa: FBT003  # C
         self._batch = self._past = 0
 
     def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
@@ -109,9 +108,9 @@ class LlamaSession:
     def close(self) -> None:
         """Let weights and cache go."""
         if getattr(self, "_context", None):
-            api.llama_free(self._context)
+            api().llama_free(self._context)
         if self._model:
-            api.llama_model_free(self._model)
+            api().llama_model_free(self._model)
         self._context = self._model = None
         if self._scratch is not None:
             self._scratch.cleanup()
@@ -133,7 +132,7 @@ class LlamaSession:
         """Compute one piece, and copy logits of its last `wanted` positions to their place."""
         batch, new = piece.shape
         total = batch * new
-        given = api.llama_batch_init(total, 0, 1)
+        given = api().llama_batch_init(total, 0, 1)
         try:
             given.n_tokens = total
             _view(given.token, total)[:] = piece.reshape(-1)
@@ -143,9 +142,9 @@ class LlamaSession:
                 given.seq_id[i][0] = i // new
             marks = np.tile(np.arange(new) >= new - wanted, batch)
             _view(given.logits, total)[:] = marks
-            status = api.llama_decode(self._context, given)
+            status = api().llama_decode(self._context, given)
         finally:
-            api.llama_batch_free(given)
+            api().llama_batch_free(given)
         if status:
             raise RuntimeUnavailable(
                 f"llama.cpp could not compute {total} tokens (status {status}): "
@@ -153,7 +152,7 @@ class LlamaSession:
                 fix="free some memory, or use a smaller batch",
             )
         if wanted:
-            found = api.llama_get_logits(self._context)
+            found = api().llama_get_logits(self._context)
             values = np.ctypeslib.as_array(found, (batch * wanted, self._vocabulary))
             first = max(0, at + new - wanted)
             logits[:, first : first + wanted] = values.reshape(batch, wanted, -1)
@@ -167,8 +166,8 @@ class LlamaSession:
             room *= 2
         kept = [self._taken_out(i) for i in range(self._batch)] if self._past else []
         if self._context:
-            api.llama_free(self._context)
-        self._context = api.llama_init_from_model(self._model, self._settings(batch, room))
+            api().llama_free(self._context)
+        self._context = api().llama_init_from_model(self._model, self._settings(batch, room))
         if not self._context:
             raise RuntimeUnavailable(
                 f"llama.cpp has no memory for {batch} x {room} positions: {engine.complaint()}",
@@ -177,23 +176,23 @@ class LlamaSession:
         self._room, self._made_for = room, batch
         for i, state in enumerate(kept):
             buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
-            if not api.llama_state_seq_set_data(self._context, buffer, len(state), i):
+            if not api().llama_state_seq_set_data(self._context, buffer, len(state), i):
                 raise RuntimeUnavailable(
                     "llama.cpp could not move its cache", fix="try another version of the engine"
                 )
 
     def _taken_out(self, sequence: int) -> bytearray:
         """Everything the cache knows of one sequence."""
-        size = int(api.llama_state_seq_get_size(self._context, sequence))
+        size = int(api().llama_state_seq_get_size(self._context, sequence))
         state = bytearray(size)
-        api.llama_state_seq_get_data(
+        api().llama_state_seq_get_data(
             self._context, (ctypes.c_uint8 * size).from_buffer(state), size, sequence
         )
         return state
 
     def _settings(self, batch: int, room: int) -> Any:
         exact = self._options.precision == "exact"
-        settings = api.llama_context_default_params()
+        settings = api().llama_context_default_params()
         settings.n_ctx = batch * room
         settings.n_seq_max = batch
         settings.n_batch = settings.n_ubatch = max(_PIECE, batch)
