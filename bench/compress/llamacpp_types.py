@@ -19,8 +19,8 @@ import torch
 
 from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.llamacpp_engine import api
-from negawatt.adapters.runtimes.llamacpp_header import configuration
 from negawatt.adapters.runtimes.llamacpp_gguf import Names
+from negawatt.adapters.runtimes.llamacpp_header import configuration
 from negawatt.models.load import load_reference
 
 Floats = npt.NDArray[np.float32]
@@ -85,6 +85,8 @@ def quantise(
     wanted = api().llama_model_quantize_default_params()
     wanted.ftype, wanted.nthread = TYPES[kind], threads
     wanted.imatrix = ctypes.cast(rows, type(wanted.imatrix))
-    status = api().llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(wanted))
+    status = api().llama_model_quantize(
+        str(source).encode(), str(out).encode(), ctypes.byref(wanted)
+    )
     if status:
         raise RuntimeError(f"{kind}: {engine.complaint()}")
