@@ -7,54 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from negawatt.adapters.runtimes.artifact import Place
 from negawatt.adapters.runtimes.huggingface import embedding_scale, load, quiet, stored_dtype
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.traced_step import Step, cache_shape
 from negawatt.core.errors import UnsupportedArchitecture
 
 _PATCH = "_openvino_module_extension_patch_orig_forward"
 _WEIGHT = "._openvino_orig_weight"  # how the 16-bit patch names the real weights
 # Example sizes, all different, so that no two dimensions are taken for one another.
 _BATCH, _PAST, _NEW, _KEEP = 2, 3, 5, 4
-
-
-class _Step(torch.nn.Module):
-    """One forward pass with the cache as plain inputs and outputs."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        tokens: torch.Tensor,  # int64 [batch, new]
-        mask: torch.Tensor,  # int64 [batch, past + new], all ones
-        positions: torch.Tensor,  # int64 [batch, new]
-        keep: torch.Tensor,  # int64 [kept], which of the new positions get logits
-        *past: torch.Tensor,  # key, value of each block, float32 [batch, heads, past, width]
-    ) -> tuple[torch.Tensor, ...]:
-        """Logits of the kept positions, then every key and value with the new ones appended."""
-        cache: Any = DynamicCache()
-        new_layer: Callable[[], Any] = DynamicLayer
-        # Filling the layers avoids `update` on an empty cache, which traces a
-        # concatenation with a tensor of rank 0.
-        for keys, values in zip(past[0::2], past[1::2], strict=True):
-            layer: Any = new_layer()
-            layer.keys, layer.values, layer.is_initialized = keys, values, True
-            layer.dtype, layer.device = keys.dtype, keys.device
-            cache.layers.append(layer)
-        logits = self.model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
-        present = [t for layer in cache.layers for t in (layer.keys, layer.values)]
-        return (logits.float(), *present)
 
 
 def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
@@ -71,7 +34,7 @@ def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
     model = load(folder, torch.float16 if stored == torch.float32 else stored)
     graph = _trace(model)
     places = _places(graph, model)
-    _name_ports(graph, *_cache_shape(model))
+    _name_ports(graph, *cache_shape(model))
     _reorder_by_beam(graph)
     _keep_cache_inside(graph)
     return graph, places
@@ -81,7 +44,7 @@ def _trace(model: Any) -> ov.Model:
     from openvino.frontend.pytorch import patch_model
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    heads, width = _cache_shape(model)
+    heads, width = cache_shape(model)
     blocks = model.config.get_text_config().num_hidden_layers
     positions = torch.arange(_PAST, _PAST + _NEW).expand(_BATCH, _NEW)
     example = (
@@ -100,7 +63,7 @@ def _trace(model: Any) -> ov.Model:
         try:
             # Checking would trace a second time and hold a copy of the weights.
             decoder = TorchScriptPythonDecoder(
-                _Step(model), example_input=example, trace_kwargs={"check_trace": False}
+                Step(model), example_input=example, trace_kwargs={"check_trace": False}
             )
             return ov.convert_model(decoder, example_input=example)
         finally:
@@ -116,14 +79,6 @@ def _plain_embedding(embedding: Any) -> None:
     embedding.__class__ = torch.nn.Embedding
     if scale != 1.0:
         embedding.register_forward_hook(lambda _module, _given, rows: rows * scale)
-
-
-def _cache_shape(model: Any) -> tuple[int, int]:
-    """Key-value heads, and the width of one."""
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return heads, width
 
 
 def _places(graph: ov.Model, model: Any) -> dict[str, Place]:

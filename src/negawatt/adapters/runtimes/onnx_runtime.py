@@ -1,0 +1,119 @@
+"""ONNX Runtime on the CPU: 4- and 8-bit weights multiplied as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
+from negawatt.adapters.runtimes.onnx_engine import installed
+from negawatt.adapters.runtimes.onnx_weights import FILE, FORMATS
+from negawatt.core.errors import UsageError
+from negawatt.core.protocols import Kernel, RunOptions, Session
+from negawatt.core.records import Format, QuantisedWeight
+
+_NAME = "onnxruntime"
+
+
+class OnnxRuntime:
+    """ONNX Runtime; see `negawatt.core.protocols.Runtime`.
+
+    An artifact is a folder with the graph, a file of weights and a manifest. 16-bit
+    weights are widened to float32 when they are loaded: this engine multiplies no
+    16-bit numbers on a CPU.
+    """
+
+    def __init__(self) -> None:
+        self._version = installed()  # the engine itself loads when used
+
+    @property
+    def name(self) -> str:
+        """`onnxruntime`."""
+        return _NAME
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+        return self._version
+
+    @property
+    def joins(self) -> bool:
+        """False: layers are kept apart."""
+        return False
+
+    @property
+    def formats(self) -> Sequence[Format]:
+        """16 bits, and what `MatMulNBits` multiplies as codes."""
+        return (Format(16), *FORMATS)
+
+    def convert(self, model: Path, out: Path) -> None:
+        """Write `model` as an ONNX graph with 16-bit weights into the new folder `out`.
+
+        Raises:
+            NotAModel: `model` is no Hugging Face folder.
+            BrokenWeights: its weights are damaged.
+            UnsupportedArchitecture: its graph has matrices in unknown places.
+            OutputError: `out` is in use or cannot be written.
+        """
+        from negawatt.adapters.runtimes.onnx_graph import build
+
+        with writing(out) as folder:
+            self._seal(folder, build(model, folder))
+
+    def compress(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        out: Path,
+        *,
+        joint: Sequence[Sequence[str]] = (),
+    ) -> None:
+        """Write a variant of `converted` with the layers in `weights` replaced.
+
+        Values do not depend on `joint`, and this engine keeps layers apart.
+
+        Raises:
+            NotAModel: `converted` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            UsageError: a layer is unknown, or its codes do not fit it or the engine.
+            OutputError: `out` is in use or cannot be written.
+        """
+        from negawatt.adapters.runtimes.onnx_graph import rewrite
+
+        del joint
+        base = unseal(converted, _NAME)
+        with writing(out) as folder:
+            self._seal(folder, rewrite(converted, base.layers, weights, folder))
+
+    def open(self, artifact: Path, options: RunOptions) -> Session:
+        """Load an artifact.
+
+        Raises:
+            NotAModel: `artifact` is no finished folder of this engine.
+            BrokenWeights: it was cut short.
+            RuntimeUnavailable: the engine cannot run it here.
+        """
+        size = unseal(artifact, _NAME).files[FILE]
+        from negawatt.adapters.runtimes.onnx_session import OnnxSession
+
+        return OnnxSession(artifact, options, size)
+
+    def kernel(
+        self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
+    ) -> Kernel:
+        """Build `copies` distinct products of `rows` x `cols` in `fmt`.
+
+        Raises:
+            UsageError: the format does not fit, or is not one of `formats`.
+        """
+        if fmt not in self.formats:
+            raise UsageError(
+                f"ONNX Runtime does not multiply weights in {fmt}",
+                fix="choose among the formats it offers",
+            )
+        from negawatt.adapters.runtimes.onnx_kernel import OnnxKernel
+
+        return OnnxKernel(rows, cols, fmt, copies=copies, options=options)
+
+    def _seal(self, folder: Path, places: Mapping[str, Place]) -> None:
+        seal(folder, Manifest(_NAME, f"onnxruntime {self._version}", places))
