@@ -20,8 +20,7 @@ VERBS = MappingProxyType(
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
-        "engines": "Tell which installed engine serves MODEL on the fewest joules, and from where "
-        "another would.",
+        "engines": "Tell which installed engine runs MODEL on the fewest joules for a workload.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",

@@ -35,7 +35,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell which installed engine serves MODEL on the fewest joules, and from where another would.
+    """Tell which installed engine runs MODEL on the fewest joules for a workload.
 
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. Every engine that is
     installed runs it at 8 and at 4 bits, on one thread and on all, and they take turns. An engine

@@ -50,7 +50,19 @@ def polished(
             for at in range(0, len(weight), _ROWS)
         ]
     )
-    return _moved_codes(weight, (codes, fitted, zero), fmt, damped), fitted
+    moved = _moved_codes(weight, (codes, fitted, zero), fmt, damped)
+    # Scales are narrowed to 16 bits after they are fitted, so a row may come out worse.
+    before = _row_errors(weight, (codes, scale, zero), damped)
+    better = (_row_errors(weight, (moved, fitted, zero), damped) <= before)[:, None]
+    return torch.where(better, moved, codes), torch.where(better, fitted, scale)
+
+
+def _row_errors(weight: Tensor, found: tuple[Tensor, Tensor, Tensor], hessian: Tensor) -> Tensor:
+    """Squared error of each output over the text, [rows]."""
+    codes, scale, zero = found
+    steps = codes.reshape(*scale.shape, -1) - zero[..., None]
+    off = (steps * scale[..., None]).reshape(weight.shape).sub_(weight)
+    return (off @ hessian).mul_(off).sum(1)
 
 
 def _part(found: tuple[Tensor, Tensor, Tensor], at: int) -> tuple[Tensor, Tensor, Tensor]:

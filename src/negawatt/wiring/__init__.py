@@ -30,6 +30,7 @@ _WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
 #: Bytes of weights from which a model is worked on in processes apart.
 LARGE = 64 * 2**20
 _WIDE = 16  # bits
+_EMBEDDED = "openvino"
 _WORK_BYTES = 2**20  # hashed at a time
 
 _PACKAGES = (
@@ -70,6 +71,7 @@ def engines_named(name: str) -> tuple[Runtime, ...]:
         except RuntimeUnavailable:  # `doctor` names it with the way to install it
             continue
     serving = [one for one in found if any(fmt.bits < _WIDE for fmt in one.formats)]
+    serving.sort(key=lambda one: one.name != _EMBEDDED)  # where one must do, this one
     if not serving:
         raise RuntimeUnavailable(
             "no engine that executes compressed weights is installed",

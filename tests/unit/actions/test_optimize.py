@@ -170,8 +170,9 @@ def test_built_variants_are_cleared_away(finished: Any) -> None:
 
 def test_progress_goes_through_every_stage_in_order_and_to_its_end(finished: Any) -> None:
     stages = [stage for stage, _ in finished.told if stage in STAGES]
-    assert list(dict.fromkeys(stages)) == list(STAGES)
-    for stage in STAGES:
+    expected = [stage for stage in STAGES if stage != "engines"]  # there is only one here
+    assert list(dict.fromkeys(stages)) == expected
+    for stage in expected:
         shares = [share for told, share in finished.told if told == stage]
         assert shares == sorted(shares)
         assert all(0 <= share <= 1 for share in shares)

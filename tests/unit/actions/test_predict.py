@@ -46,7 +46,7 @@ def config(tmp_path: Path) -> Config:
 def tools(tmp_path: Path) -> Tools:
     runtime = PricedRuntime(lawful)
     return Tools(
-        runtime=runtime, reference=runtime, joules_per_cpu_s=JOULES, machine={}, machine_id="here",
+        runtime=runtime, engines=(runtime,), reference=runtime, joules_per_cpu_s=JOULES, machine={}, machine_id="here",
         versions={}, cores=2, cache=tmp_path / "cache", data=None, clock=runtime.clock,
         progress=lambda stage, share: None, workshop=Here(),
     )  # fmt: skip

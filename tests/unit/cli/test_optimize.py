@@ -56,11 +56,17 @@ def test_every_option_reaches_the_job(asked: dict[str, Any], tmp_path: Path) -> 
     optimize(
         "m", "--max-loss", "2.5%", "--workload", "512:64:8", "--out", tmp_path / "o",
         "--text", "mine.txt", "--threads", "2", "--seed", "7", "--device", "cpu",
+        "--runtime", "openvino",
     )  # fmt: skip
     assert asked["max_loss"] == pytest.approx(0.025)
     assert asked["out"] == tmp_path / "o"
     assert asked["text"] == "mine.txt"
-    assert asked["flags"] == {"run.workload": "512:64:8", "run.threads": "2", "run.seed": "7"}
+    assert asked["flags"] == {
+        "run.workload": "512:64:8",
+        "run.runtime": "openvino",
+        "run.threads": "2",
+        "run.seed": "7",
+    }
 
 
 def test_people_get_the_front_on_standard_output_and_talk_beside_it(

@@ -45,7 +45,7 @@ def sample_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             value=2.0, low=1.0, high=5.0, unit="J/s", kind=Kind.MODELLED, source="band"
         )
         return Tools(
-            runtime=runtime, reference=runtime, joules_per_cpu_s=price, machine={},
+            runtime=runtime, engines=(runtime,), reference=runtime, joules_per_cpu_s=price, machine={},
             machine_id="here", versions={}, cores=2, cache=settings.paths.cache, data=None,
             clock=runtime.clock, progress=progress, workshop=Here(),
         )  # fmt: skip

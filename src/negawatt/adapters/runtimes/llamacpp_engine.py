@@ -17,7 +17,7 @@ from negawatt.core.errors import RuntimeUnavailable
 PACKAGE = "llama-cpp-python"
 _WARNING, _CONTINUED = 3, 5  # levels of a message; the second goes on with the last one
 _MAPS = Path("/proc/self/maps")  # where Linux lists what is loaded
-_COMPLAINTS: deque[str] = deque(maxlen=8)
+_KEPT = 8  # complaints
 
 
 def installed() -> str:
@@ -57,15 +57,21 @@ def api() -> Any:
     return engine
 
 
+@cache
+def _complaints() -> deque[str]:
+    """The last things the engine complained about, the newest last."""
+    return deque(maxlen=_KEPT)
+
+
 def _listen(level: int, text: bytes | None, _: Any) -> None:
     """Keep what goes wrong, and pass nothing on to the terminal."""
     if _WARNING <= level < _CONTINUED and text:
-        _COMPLAINTS.append(text.decode(errors="replace").strip())
+        _complaints().append(text.decode(errors="replace").strip())
 
 
 def complaint() -> str:
     """The last thing the engine complained about."""
-    return _COMPLAINTS[-1] if _COMPLAINTS else "the engine gave no reason"
+    return _complaints()[-1] if _complaints() else "the engine gave no reason"
 
 
 def version() -> str:
