@@ -3,6 +3,11 @@
 The text is carried through the model once: what leaves a block is kept for all windows
 and enters the next one. So the work does not grow with the number of groups that the
 layers are taken in, and no more than one group's statistics are held.
+
+A value projection is fed one token at a time, but what it makes is used as attention mixes
+it, and attention looks at some tokens, above all the first one, far more than at others. An
+error made there is seen at every position. So the inputs of value projections count twice:
+as they are, and as attention mixes them.
 """
 
 from __future__ import annotations
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from negawatt.core.records import Layer
 
 _HELD = 96 * 2**20  # bytes of statistics held at a time, but for a block that takes more
+_EVERY = 4  # windows of which one is looked at for how attention mixes
+_VALUES = ".v_proj"
+_ATTENTION_AXES = 4  # batch, head, query, key
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
@@ -34,7 +42,8 @@ def input_statistics(
     """Sums of outer products of the inputs of every layer in `todo`, a group at a time.
 
     Layers that are fed the very same tensor (q, k and v; gate and up) share one sum.
-    Embeddings have none: their input is no vector.
+    Embeddings have none: their input is no vector. To those of a value projection its inputs
+    as attention mixes them are added, at equal weight, where the model shows its attention.
 
     Args:
         model: The base, unchanged.
@@ -57,11 +66,26 @@ def input_statistics(
     if not paths:
         yield late, _whole(model, late, windows)
         return
-    walk = _Walk(model, paths, windows)
-    for group in _grouped(inside):
-        yield group, walk.through(group)
-    if late:
-        yield late, walk.beyond(late)
+    with _shown_attention(model):
+        walk = _Walk(model, paths, windows)
+        for group in _grouped(inside):
+            yield group, walk.through(group)
+        if late:
+            yield late, walk.beyond(late)
+
+
+@contextmanager
+def _shown_attention(model: Any) -> Iterator[None]:
+    """Have attention computed in a way that tells its weights, where the model can."""
+    before = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if before is None or not hasattr(model, "set_attn_implementation"):
+        yield
+        return
+    model.set_attn_implementation("eager")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 def _block_paths(layers: Sequence[Layer]) -> list[str]:
@@ -112,7 +136,7 @@ class _Walk:
         """Go on to behind the blocks of `group`, and gather what its layers are fed."""
         stop = self._paths.index(_path_of(group[-1])) + 1
         with _watched(self._model, group) as sums:
-            self._go(stop)
+            self._go(stop, sums)
         return sums.result()
 
     def beyond(self, late: Sequence[Layer]) -> Mapping[str, Tensor]:
@@ -161,9 +185,11 @@ class _Walk:
         """Windows are of one length and without padding, so what one is given suits all."""
         self._named.append({key: one for key, one in named.items() if key != "hidden_states"})
 
-    def _go(self, stop: int) -> None:
+    def _go(self, stop: int, sums: InputSums | None = None) -> None:
         with torch.no_grad():
             for i, state in enumerate(self._states):
+                if sums is not None:
+                    sums.mixes = i % _EVERY == 0
                 for number in range(self._next, stop):
                     out = self._blocks[number](state, **self._named[number])
                     state = out[0] if isinstance(out, tuple) else out  # noqa: PLW2901
@@ -198,6 +224,13 @@ def _watched(model: nn.Module, layers: Sequence[Layer]) -> Iterator[InputSums]:
         model.get_submodule(layer.name).register_forward_pre_hook(sums.hook(layer.name))
         for layer in layers
     ]
+    handles += [
+        model.get_submodule(layer.name.rpartition(".")[0]).register_forward_hook(
+            sums.mixer(layer.name)
+        )
+        for layer in layers
+        if layer.name.endswith(_VALUES)
+    ]
     try:
         yield sums
     finally:
@@ -212,14 +245,37 @@ class InputSums:
         self._sums: dict[str, Tensor] = {}
         self._seen: tuple[Tensor, str] | None = None
         self._owner: dict[str, str] = {}
+        self._values: dict[str, Tensor] = {}  # what value projections were fed just now
+        self._mixed: dict[str, Tensor] = {}
+        self.mixes = False  # whether to look at how attention mixes
 
     def hook(self, name: str) -> Callable[[Any, tuple[Any, ...]], None]:
         """To be called with what a layer is fed."""
 
         def add(_: Any, args: tuple[Any, ...]) -> None:
             self._add(name, args[0])
+            if self.mixes and name.endswith(_VALUES):
+                self._values[name] = args[0]
 
         return add
+
+    def mixer(self, name: str) -> Callable[[Any, tuple[Any, ...], Any], None]:
+        """To be called with what an attention gives back, for its value projection."""
+
+        def mix(_: Any, __: tuple[Any, ...], out: Any) -> None:
+            given = self._values.pop(name, None)
+            weights: Any = out[1] if isinstance(out, tuple) and len(out) > 1 else None
+            if given is None or weights is None or weights.ndim != _ATTENTION_AXES:
+                return
+            for x, heads in zip(given.float(), weights.float(), strict=True):
+                for head in heads:  # one at a time: all together are large
+                    seen = head @ x
+                    if name in self._mixed:
+                        self._mixed[name].addmm_(seen.T, seen)
+                    else:
+                        self._mixed[name] = seen.T @ seen
+
+        return mix
 
     def _add(self, name: str, given: Tensor) -> None:
         if self._seen is not None and self._seen[0] is given:
@@ -235,4 +291,9 @@ class InputSums:
 
     def result(self) -> dict[str, Tensor]:
         """By layer name; layers fed alike share one tensor."""
-        return {name: self._sums[owner] for name, owner in self._owner.items()}
+        found = {name: self._sums[owner] for name, owner in self._owner.items()}
+        for name, mixed in self._mixed.items():
+            plain = found[name]
+            level = plain.diagonal().mean() / mixed.diagonal().mean().clamp_min(1e-30)
+            found[name] = plain + mixed * level
+        return found

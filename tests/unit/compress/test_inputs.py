@@ -69,7 +69,28 @@ def watched(model: Any, layers: list[Layer]) -> dict[str, torch.Tensor]:
         model(torch.from_numpy(WINDOWS))
     for handle in handles:
         handle.remove()
-    return {name: torch.cat(x).T @ torch.cat(x) for name, x in seen.items()}
+    sums = {name: torch.cat(x).T @ torch.cat(x) for name, x in seen.items()}
+    return {name: plain + mixed(model, name, plain) for name, plain in sums.items()}
+
+
+def mixed(model: Any, name: str, plain: torch.Tensor) -> torch.Tensor:
+    """What attention makes of the inputs of a value projection, at the level of the plain sum."""
+    if not name.endswith("v_proj"):
+        return torch.zeros_like(plain)
+    before = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    fed: list[torch.Tensor] = []
+    handle = model.get_submodule(name).register_forward_pre_hook(
+        lambda _, args: fed.append(args[0])
+    )
+    with torch.no_grad():
+        out = model(torch.from_numpy(WINDOWS[:: inputs._EVERY]), output_attentions=True)
+    handle.remove()
+    model.set_attn_implementation(before)
+    block = next(int(part) for part in name.split(".") if part.isdigit())
+    seen = (out.attentions[block] @ fed[0][:, None]).flatten(0, 2)
+    found = seen.T @ seen
+    return found * plain.diagonal().mean() / found.diagonal().mean()
 
 
 def gathered(model: Any, layers: list[Layer], todo: list[Layer]) -> dict[str, torch.Tensor]:
@@ -110,7 +131,7 @@ def test_layers_fed_alike_share_one_sum() -> None:
     layers = list(layers_of(model))
     found = gathered(model, layers, layers)
     block = next(layer.name for layer in layers if layer.name.endswith("q_proj")).rpartition(".")[0]
-    assert found[f"{block}.q_proj"] is found[f"{block}.v_proj"]
+    assert found[f"{block}.q_proj"] is found[f"{block}.k_proj"]
 
 
 def test_the_text_goes_through_each_block_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +157,40 @@ def test_a_norm_that_is_not_known_costs_a_run_and_changes_nothing(
     torch.testing.assert_close(found["lm_head"], expected["lm_head"], rtol=1e-4, atol=1e-4)
 
 
+def test_a_token_that_attention_looks_at_counts_for_more() -> None:
+    """The first token of a text is looked at from everywhere; the last one only from itself."""
+    model, layers = family("llama")
+    name = "model.layers.0.self_attn.v_proj"
+    found = gathered(model, layers, layers)
+    other = found[name.replace("v_proj", "k_proj")]
+    x = []
+    handle = model.get_submodule(name).register_forward_pre_hook(lambda _, args: x.append(args[0]))
+    with torch.no_grad():
+        model(torch.from_numpy(WINDOWS))
+    handle.remove()
+    first, last = x[0][:, 0].mean(0), x[0][:, -1].mean(0)
+
+    def gain(direction: torch.Tensor) -> float:
+        return float((direction @ found[name] @ direction) / (direction @ other @ direction))
+
+    assert gain(first) > 1.2 * gain(last)
+
+
+def test_a_model_that_does_not_show_its_attention_is_served_plainly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, layers = family("llama")
+    monkeypatch.setattr(type(model), "set_attn_implementation", lambda *_: None)
+    found = gathered(model, layers, layers)
+    block = "model.layers.1.self_attn"
+    torch.testing.assert_close(found[f"{block}.v_proj"], found[f"{block}.q_proj"])
+
+
 def test_no_hook_is_left() -> None:
     model = random_decoder()
     layers = list(layers_of(model))
+    before = model.config._attn_implementation
     gathered(model, layers, layers)
+    assert model.config._attn_implementation == before
+    assert all(not module._forward_hooks for module in model.modules())
     assert all(not module._forward_pre_hooks for module in model.modules())
