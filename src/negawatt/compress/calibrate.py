@@ -11,7 +11,7 @@ import torch
 
 from negawatt.compress.bank import candidates
 from negawatt.compress.inputs import input_statistics
-from negawatt.compress.quantise import SecondOrder, round_to_nearest
+from negawatt.compress.methods import USUAL, named
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import QuantisedWeight
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from negawatt.compress.bank import WeightBank
+    from negawatt.compress.methods import Rounder
     from negawatt.core.records import Format, Layer
 
 _ROWS = 2048  # rows quantised at a time: rows do not depend on each other
@@ -34,12 +35,14 @@ def fill_bank(
     windows: NDArray[np.int64],
     bank: WeightBank,
     on_layer: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    method: str = USUAL,
 ) -> None:
     """Write every candidate of every layer that the bank does not hold yet.
 
-    Rounding is corrected with the Hessian of the layer's inputs on `windows`,
-    but for embeddings, whose input is no vector. The text is carried through the model
-    once, and layers are taken in groups whose statistics fit in memory.
+    The method is told what `windows` send into a layer, but for embeddings, whose input is
+    no vector. The text is carried through the model once, and layers are taken in groups
+    whose statistics fit in memory.
 
     Args:
         model: The base, unchanged.
@@ -48,10 +51,12 @@ def fill_bank(
         windows: Calibration text, int64 [windows, positions].
         bank: Filled; finished candidates are kept, so a stopped run goes on.
         on_layer: Told how many layers of how many are done.
+        method: Name of a quantiser; see `negawatt.compress.methods`.
 
     Raises:
         BrokenWeights: a layer holds values that are not finite, by name.
     """
+    quantiser = named(method)
     todo = [layer for layer in layers if _missing(layer, formats, bank)]
     done = len(layers) - len(todo)
     on_layer(done, len(layers))
@@ -59,10 +64,9 @@ def fill_bank(
 
         def work(layer: Layer, known: Mapping[str, Tensor] = statistics) -> None:
             weight = cast("Tensor", model.get_submodule(layer.name).weight).detach()
-            hessian = known.get(layer.name)
-            inputs = None if hessian is None else SecondOrder(hessian)
+            rounder = quantiser.prepare(known.get(layer.name))
             for fmt in _missing(layer, formats, bank):
-                bank.put(layer.name, _quantise(layer, weight, inputs, fmt))
+                bank.put(layer.name, _quantise(layer, weight, rounder, fmt))
 
         # Column by column there is too little work to share among threads, so
         # each layer gets one thread and several layers run side by side.
@@ -90,13 +94,11 @@ def _missing(layer: Layer, formats: Sequence[Format], bank: WeightBank) -> list[
     return [f for f in candidates(layer, tuple(formats)) if not bank.has(layer.name, f)]
 
 
-def _quantise(
-    layer: Layer, weight: Tensor, inputs: SecondOrder | None, fmt: Format
-) -> QuantisedWeight:
-    round_rows = round_to_nearest if inputs is None else inputs.quantise
+def _quantise(layer: Layer, weight: Tensor, rounder: Rounder, fmt: Format) -> QuantisedWeight:
     try:
         parts = [
-            round_rows(weight[start : start + _ROWS], fmt) for start in range(0, layer.rows, _ROWS)
+            rounder.quantise(weight[start : start + _ROWS], fmt)
+            for start in range(0, layer.rows, _ROWS)
         ]
     except BrokenWeights as error:
         raise BrokenWeights(f"{layer.name}: {error.what}", fix=error.fix) from error

@@ -12,6 +12,7 @@ from negawatt.core.errors import RuntimeUnavailable, UsageError
 
 METERS = "negawatt.meters"
 RUNTIMES = "negawatt.runtimes"
+QUANTISERS = "negawatt.quantisers"
 TRACKERS = "negawatt.trackers"
 CALLBACKS = "negawatt.callbacks"
 NOTEBOOKS = "negawatt.notebooks"

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negawatt.compress.polish import polished
-from negawatt.compress.quantise import SecondOrder, dequantise, fit_grid
+from negawatt.compress.methods.polish import polished
+from negawatt.compress.methods.second_order import SecondOrder
+from negawatt.compress.quantise import dequantise, fit_grid
 from negawatt.core.records import Format
 
 FORMATS = [
