@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
     from negawatt.wiring.place import place as place
+    from negawatt.wiring.quantise import quantise as quantise
 
     __version__: str
 
@@ -41,6 +42,7 @@ __all__ = [
     "optimize",
     "place",
     "predict",
+    "quantise",
     "tracker",
 ]
 
@@ -56,6 +58,7 @@ _HOMES = MappingProxyType(
         "optimize": "negawatt.wiring",
         "place": "negawatt.wiring.place",
         "predict": "negawatt.wiring",
+        "quantise": "negawatt.wiring.quantise",
         "tracker": "negawatt.meters.tracking",
     }
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,12 +112,18 @@ def command(
 
 
 @contextmanager
-def progress_shown() -> Iterator[Progress]:
-    """Show the stages on standard error: a bar with time left, or lines when it is no terminal."""
-    from negawatt.actions.optimize.order import STAGES
+def progress_shown(stages: Mapping[str, float] | None = None) -> Iterator[Progress]:
+    """Show the stages on standard error: a bar with time left, or lines when it is no terminal.
 
+    Args:
+        stages: In order, with the share of the whole each takes; those of `optimize` when None.
+    """
+    if stages is None:
+        from negawatt.actions.optimize.order import STAGES
+
+        stages = STAGES
     if not sys.stderr.isatty():
-        yield _lines()
+        yield _lines(stages)
         return
     from rich.console import Console
     from rich.progress import (
@@ -138,23 +144,21 @@ def progress_shown() -> Iterator[Progress]:
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        task = bars.add_task("starting", total=sum(STAGES.values()))
+        task = bars.add_task("starting", total=sum(stages.values()))
 
         def tell(stage: str, share: float) -> None:
-            if stage not in STAGES:
+            if stage not in stages:
                 bars.console.print(stage)
                 return
-            names = list(STAGES)
-            before = sum(STAGES[name] for name in names[: names.index(stage)])
-            bars.update(task, description=stage, completed=before + share * STAGES[stage])
+            names = list(stages)
+            before = sum(stages[name] for name in names[: names.index(stage)])
+            bars.update(task, description=stage, completed=before + share * stages[stage])
 
         yield tell
 
 
-def _lines() -> Progress:
+def _lines(stages: Mapping[str, float]) -> Progress:
     """One line per stage and then at most one every few seconds."""
-    from negawatt.actions.optimize.order import STAGES
-
     start = time.monotonic()
     told: dict[str, float] = {}  # stage -> when it was last told [s]
 
@@ -164,7 +168,7 @@ def _lines() -> Progress:
             return
         told.clear()
         told[stage] = now
-        done = f" {share:.0%}" if stage in STAGES else ""  # the rest are remarks
+        done = f" {share:.0%}" if stage in stages else ""  # the rest are remarks
         click.echo(f"[{now:6.0f} s] {stage}{done}", err=True)
 
     return tell

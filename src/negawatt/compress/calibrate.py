@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -16,7 +17,7 @@ from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import QuantisedWeight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -31,7 +32,7 @@ _ROWS = 2048  # rows quantised at a time: rows do not depend on each other
 def fill_bank(
     model: nn.Module,
     layers: Sequence[Layer],
-    formats: Sequence[Format],
+    formats: Sequence[Format] | Mapping[str, Format],
     windows: NDArray[np.int64],
     bank: WeightBank,
     on_layer: Callable[[int, int], None] = lambda done, total: None,
@@ -47,7 +48,8 @@ def fill_bank(
     Args:
         model: The base, unchanged.
         layers: In execution order.
-        formats: Candidates; those that do not divide a layer's rows are skipped.
+        formats: Candidates; those that do not divide a layer's rows are skipped. By layer
+            name where each is to have one of its own.
         windows: Calibration text, int64 [windows, positions].
         bank: Filled; finished candidates are kept, so a stopped run goes on.
         on_layer: Told how many layers of how many are done.
@@ -57,7 +59,12 @@ def fill_bank(
         BrokenWeights: a layer holds values that are not finite, by name.
     """
     quantiser = named(method)
-    todo = [layer for layer in layers if _missing(layer, formats, bank)]
+
+    def left(layer: Layer) -> list[Format]:
+        own = [formats[layer.name]] if isinstance(formats, Mapping) else formats
+        return [f for f in candidates(layer, tuple(own)) if not bank.has(layer.name, f)]
+
+    todo = [layer for layer in layers if left(layer)]
     done = len(layers) - len(todo)
     on_layer(done, len(layers))
     for group, statistics in input_statistics(model, layers, todo, windows):
@@ -65,7 +72,7 @@ def fill_bank(
         def work(layer: Layer, known: Mapping[str, Tensor] = statistics) -> None:
             weight = cast("Tensor", model.get_submodule(layer.name).weight).detach()
             rounder = quantiser.prepare(known.get(layer.name))
-            for fmt in _missing(layer, formats, bank):
+            for fmt in left(layer):
                 bank.put(layer.name, _quantise(layer, weight, rounder, fmt))
 
         # Column by column there is too little work to share among threads, so
@@ -88,10 +95,6 @@ def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
-
-
-def _missing(layer: Layer, formats: Sequence[Format], bank: WeightBank) -> list[Format]:
-    return [f for f in candidates(layer, tuple(formats)) if not bank.has(layer.name, f)]
 
 
 def _quantise(layer: Layer, weight: Tensor, rounder: Rounder, fmt: Format) -> QuantisedWeight:

@@ -13,6 +13,7 @@ from negawatt.core.errors import RuntimeUnavailable, UsageError
 METERS = "negawatt.meters"
 RUNTIMES = "negawatt.runtimes"
 QUANTISERS = "negawatt.quantisers"
+TRANSFORMS = "negawatt.transforms"
 TRACKERS = "negawatt.trackers"
 CALLBACKS = "negawatt.callbacks"
 NOTEBOOKS = "negawatt.notebooks"

@@ -137,9 +137,9 @@ def write_served(tools: Tools, track: Track, trial: Trial, source: Path, out: Pa
     def write(place: Path) -> None:
         weights = track.bank.view(trial.plan)
         tools.runtime.compress(track.converted, weights, place, joint=trial.joint)
-        _add_company(source, place)
+        add_company(source, place)
 
-    _replace(out, write)
+    replace(out, write)
 
 
 def write_huggingface(
@@ -224,7 +224,7 @@ def _card(job: OptimizeJob, decision: Decision, evidence: Evidence) -> dict[str,
     }
 
 
-def _add_company(source: Path, place: Path) -> None:
+def add_company(source: Path, place: Path) -> None:
     """Configuration and tokenizer, where the engine has not put them there itself."""
     for file in source.iterdir():
         wanted = file.name == "config.json" or file.name.startswith(_COMPANY)
@@ -232,7 +232,7 @@ def _add_company(source: Path, place: Path) -> None:
             shutil.copy2(file, place / file.name)
 
 
-def _replace(place: Path, write: Callable[[Path], None]) -> None:
+def replace(place: Path, write: Callable[[Path], None]) -> None:
     """Put a new folder where an older result may be, without a moment of half of each."""
     fresh = place.with_name(f"{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""One method of compression, alone, over a whole model."""

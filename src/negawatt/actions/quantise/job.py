@@ -1,0 +1,287 @@
+"""The job: prepare, write anew, round, grade, write down. What is finished is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negawatt.actions.journal import Journal
+from negawatt.actions.optimize import finish, memory, stages
+from negawatt.actions.optimize.engines import place_of
+from negawatt.actions.optimize.folder import claimed, need_space
+from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
+from negawatt.actions.optimize.plans import divergence
+from negawatt.actions.optimize.stages import Texts
+from negawatt.actions.quantise import work as tasks
+from negawatt.actions.quantise.records import HUGGINGFACE, Quantised, Request, plan_of, size_of
+from negawatt.compress.bank import WeightBank
+from negawatt.core.errors import NumericsGateFailed, UsageError
+from negawatt.core.estimate import Estimate
+from negawatt.core.protocols import Runtime
+from negawatt.core.records import Format, Layer, Quality, Workload
+from negawatt.meters import measure
+from negawatt.models.source import ModelSource
+
+T = TypeVar("T")
+
+_VERSION = 1  # of the steps; results of another one are not reused
+_ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
+_DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
+_SAME_KL = 1e-3  # nat/token between two carriers of the same weights
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a part of the work took."""
+
+    seconds: float  # by the wall [s]
+    cpu_seconds: Estimate  # [s]
+    energy: Estimate  # [J]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The model after its transforms."""
+
+    source: ModelSource
+    told: tuple[str, ...]
+    spent: tuple[Spent, ...] = ()
+
+
+def quantise(
+    request: Request, tools: Tools, targets: Mapping[str, Runtime], effort: Effort | None = None
+) -> Quantised:
+    """Round a model by one method; the artifacts are in `request.out` when this returns.
+
+    Args:
+        request: What was asked for.
+        tools: What there is to work with.
+        targets: Engines by name that are to get an artifact.
+        effort: How much text.
+
+    Raises:
+        ModelError, TextError: what was given cannot be used.
+        UsageError: an engine does not execute a format of the plan.
+        OutputError: the folder is in use, full or not writable.
+    """
+    memory.frugal()
+    with claimed(request.out) as work:
+        try:
+            return _Job(request, tools, targets, effort or Effort(), work).run()
+        finally:
+            tools.workshop.close()
+
+
+class _Job:
+    def __init__(
+        self,
+        request: Request,
+        tools: Tools,
+        targets: Mapping[str, Runtime],
+        effort: Effort,
+        work: Path,
+    ) -> None:
+        self.request, self.tools, self.targets, self.work = request, tools, targets, work
+        self.recipe = request.recipe
+        self.order = Order(
+            model=request.model,
+            max_loss=_ANY_LOSS,
+            workload=Workload.parse("chat"),
+            out=request.out,
+            seed=request.seed,
+            text=request.text,
+            effort=effort,
+        )
+
+    def run(self) -> Quantised:
+        shop, tools = self.tools.workshop, self.tools
+        shop.change(tools.reference)
+        source: ModelSource = shop.call(stages.prepared, tools, self.order, self.work)
+        need_space(self.work, _DISK * source.bf16_bytes)
+        for name, engine in self.targets.items():
+            _check_target(name, engine, plan_of(self.recipe, source.layers))
+        self._read(source)
+        changed = self._rewritten(source)
+        plan = plan_of(self.recipe, changed.source.layers)
+        bank, rounding = self._rounded(changed.source, plan)
+        quality = self._quality(changed.source, plan, bank)
+        spent = (*changed.spent, rounding)
+        notes = (
+            *changed.told,
+            *_odd_shapes(self.recipe.format, plan, source.layers),
+            *source.notes,
+            *self._resumed(),
+        )
+        artifacts = self._written(changed.source, bank, plan, quality)
+        size = size_of(plan, changed.source.layers, changed.source.bf16_bytes)
+        return Quantised(
+            model=self.request.model,
+            architecture=source.architecture,
+            recipe=self.recipe,
+            formats={name: fmt.name for name, fmt in plan.items()},
+            bits_per_weight=8 * size / source.parameters,
+            size_bytes=size,
+            base_bytes=source.bf16_bytes,
+            quality=quality,
+            calibration_tokens=int(self.windows.size),
+            seconds=sum(one.seconds for one in spent),
+            cpu_seconds=_total([one.cpu_seconds for one in spent]),
+            energy=_total([one.energy for one in spent]),
+            peak_bytes=shop.held.total,
+            notes=notes,
+            artifacts=artifacts,
+        )
+
+    def _read(self, source: ModelSource) -> None:
+        """The base's own answers on the text, and the journal that belongs to all of it."""
+        tools, shop = self.tools, self.tools.workshop
+        key = fingerprint(source.digest, source.off_grid, self.order.seed)
+        self.base = place_of(self.work, tools.reference, key)
+        if not self.base.exists():
+            shop.call(stages.convert, tools, tools.reference, source, self.base)
+        shop.change(tools.reference, model=source.folder)
+        told = self.base, f"{key} {tools.reference.version}"
+        self.texts: Texts = shop.call(stages.read_texts, tools, self.order, source, told, self.work)
+        corpus, effort = self.texts.corpus, self.order.effort
+        self.windows: NDArray[np.int64] = corpus.calibration[: effort.hessian_windows]
+        digest = fingerprint(
+            _VERSION, key, dict(corpus.digests), effort, self.recipe, tools.versions
+        )
+        self.key = digest[:12]
+        self.journal = Journal(self.work / f"steps-{self.key}", digest)
+
+    def _rewritten(self, source: ModelSource) -> Rewritten:
+        """The model after its transforms; itself when there are none."""
+        recipe = self.recipe
+        if not recipe.transforms:
+            return Rewritten(source, ())
+
+        def rewrite() -> Rewritten:
+            place = self.work / f"rewritten-{self.key}"
+            given = (source, recipe.transforms, self.windows, recipe.format, place)
+            (found, told), spent = self._timed(tasks.rewrite, *given)
+            return Rewritten(found, tuple(told), (spent,))
+
+        return self.journal.step("transform", Rewritten, rewrite)
+
+    def _rounded(self, source: ModelSource, plan: Mapping[str, Format]) -> tuple[WeightBank, Spent]:
+        shared = {one.tied_to: one.name for one in source.layers if one.tied_to}
+        bank = WeightBank(self.work / f"bank-{self.key}", shared)
+        given = (source, plan, self.recipe.method, self.windows, bank)
+        spent = self.journal.step(
+            "round", Spent, lambda: self._timed(tasks.round_layers, *given)[1]
+        )
+        return bank, spent
+
+    def _quality(
+        self, source: ModelSource, plan: Mapping[str, Format], bank: WeightBank
+    ) -> Quality:
+        tools = self.tools
+        place = self.work / f"graded-{self.key}"
+
+        def grade() -> Quality:
+            tools.workshop.change(tools.reference, model=source.folder)
+            found: Quality = tools.workshop.call(
+                tasks.grade, tools, source, bank.view(plan), self.texts.test, place
+            )
+            return found
+
+        return self.journal.step("grade", Quality, grade)
+
+    def _timed(self, task: Callable[..., T], *given: Any) -> tuple[T, Spent]:
+        """Do a task in a worker of its own, and tell what it took."""
+        tools = self.tools
+        tools.workshop.change(tools.reference, model=given[0].folder)
+        tools.workshop.call(stages.ready, tools)  # its libraries are no part of the method
+        start = time.perf_counter()
+        with measure("quantise") as window:
+            found = tools.workshop.call(task, tools, *given)
+            seconds = time.perf_counter() - start
+            tools.workshop.close()  # a worker's CPU time counts once it has ended
+        return found, Spent(seconds, window.cpu_seconds, window.energy)
+
+    def _written(
+        self, source: ModelSource, bank: WeightBank, plan: Mapping[str, Format], quality: Quality
+    ) -> dict[str, str]:
+        """Every artifact asked for, reloaded and compared with the graded model."""
+        tools, shop = self.tools, self.tools.workshop
+        tokens = self.texts.test.exam.windows[:1, :64]
+        place = self.work / f"graded-{self.key}"
+        shop.change(tools.reference, model=source.folder)
+        view = bank.view(plan)
+        wanted = shop.call(tasks.exact_logits, tools, source, view, tokens, place)
+        card = self._card(quality)
+        written: dict[str, str] = {}
+        for i, name in enumerate(self.request.targets):
+            tools.progress("export", i / len(self.request.targets))
+            out = self.request.out / name
+            engine = self.targets.get(name, tools.reference)
+            shop.change(engine, model=source.folder)
+            if name == HUGGINGFACE:
+                shop.call(tasks.write_foreign, tools, source, view, out, card)
+                found = shop.call(finish.reloaded, tools, out, tokens)
+            else:
+                found = shop.call(tasks.write_served, tools, engine, source, view, (out, tokens))
+            kl = divergence(wanted, found)
+            if not kl < _SAME_KL:
+                raise NumericsGateFailed(
+                    f"the {name} artifact, reloaded, differs from the graded model: "
+                    f"KL {kl:.2e} nat/token",
+                    fix="report it with `negawatt doctor --json`; the other artifacts are good",
+                )
+            written[name] = out.name
+        tools.progress("export", 1.0)
+        return written
+
+    def _card(self, quality: Quality) -> dict[str, str]:
+        recipe, loss = self.recipe, quality.loss
+        before = f" after {' and '.join(recipe.transforms)}" if recipe.transforms else ""
+        return {
+            "name": f"{Path(self.request.model).name.removeprefix('package:')}, {recipe.format}",
+            "source": self.request.model,
+            "Quality": f"perplexity {loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%}), KL "
+            f"{quality.kl.value:.4f} nat/token against the 16-bit model on {quality.tokens:,} "
+            "tokens of held-out text",
+            "Method": f"{recipe.method}{before}, {self.windows.size:,} tokens of calibration text",
+        }
+
+    def _resumed(self) -> list[str]:
+        kept = [step.name for step in self.journal.steps if step.resumed]
+        return [f"Kept from an earlier run: {', '.join(kept)}."] if kept else []
+
+
+def _check_target(name: str, engine: Runtime, plan: Mapping[str, Format]) -> None:
+    """Raise `UsageError` for a format that an engine does not execute."""
+    for layer, fmt in plan.items():
+        if fmt not in engine.formats:
+            can = ", ".join(one.name for one in engine.formats)
+            raise UsageError(
+                f"{name} does not execute {fmt}, the format of {layer}",
+                fix=f"choose among {can}, or leave {name} out of --as",
+            )
+
+
+def _odd_shapes(asked: Format, plan: Mapping[str, Format], layers: Sequence[Layer]) -> list[str]:
+    """Layers whose groups had to be smaller than was asked."""
+    odd = [layer.name for layer in layers if layer.kind == "linear" and plan[layer.name] != asked]
+    if not odd:
+        return []
+    kinds = sorted({plan[name].name for name in odd})
+    told = (
+        f"{len(odd)} layers, first {odd[0]}, do not divide into groups of {asked.group}; "
+        f"they are in {', '.join(kinds)}."
+    )
+    return [told]
+
+
+def _total(parts: list[Estimate]) -> Estimate:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

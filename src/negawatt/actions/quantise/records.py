@@ -1,0 +1,116 @@
+"""What `negawatt quantise` is asked for, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from negawatt.core.errors import UsageError
+from negawatt.core.estimate import Estimate
+from negawatt.core.records import Format, Layer, Quality
+
+HUGGINGFACE = "huggingface"
+WIDE, HAVEN = Format(16), Format(8)
+_LEAST = 16  # weights that share a scale
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to round.
+
+    Args:
+        format: Of the linear layers.
+        method: Name of a quantiser.
+        transforms: Names of transforms that go before, in order.
+        head: Format of head and embedding.
+    """
+
+    format: Format
+    method: str
+    transforms: tuple[str, ...] = ()
+    head: Format = HAVEN
+
+    def __post_init__(self) -> None:
+        for fmt in (self.format, self.head):
+            if fmt.bits != WIDE.bits and not 2 <= fmt.bits <= 8:
+                raise UsageError(
+                    f"{fmt} has {fmt.bits} bits a weight",
+                    fix="choose 2 to 8 bits, for example int4-g32-sym, or bf16 for the head",
+                )
+        if self.format == WIDE:
+            raise UsageError(
+                "bf16 leaves the linear layers as they are",
+                fix="choose a format of 2 to 8 bits, for example int4-g32-sym",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One `negawatt quantise`, as the user asked for it."""
+
+    model: str
+    recipe: Recipe
+    targets: tuple[str, ...]  # what to write: `huggingface` or names of engines
+    out: Path
+    text: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """What one method made of a model."""
+
+    model: str
+    architecture: str
+    recipe: Recipe
+    formats: Mapping[str, str]  # layer -> name of the format it got
+    bits_per_weight: float  # scales, zero points and what stays at 16 bits counted [bit]
+    size_bytes: float  # packed, shared matrices once [B]
+    base_bytes: int  # at 16 bits [B]
+    quality: Quality  # paired with the 16-bit model on held-out text
+    calibration_tokens: int
+    seconds: float  # of transforming and rounding, by the wall [s]
+    cpu_seconds: Estimate  # of the same [s]
+    energy: Estimate  # of the same [J]
+    peak_bytes: int  # held by the job's processes at most [B]
+    notes: tuple[str, ...]
+    artifacts: Mapping[str, str]  # kind -> folder below the one asked for
+
+
+def fitted(fmt: Format, cols: int) -> Format:
+    """`fmt` where its groups divide rows of `cols`, else the same with groups halved until they do.
+
+    Groups of fewer than 16 would cost more than they save; 8 bits a row come in their place.
+
+    >>> fitted(Format(4, 128), 576).name, fitted(Format(4, 128), 640).name
+    ('int4-g64-sym', 'int4-g128-sym')
+    >>> fitted(Format(4, 128), 172).name
+    'int8-row-sym'
+    """
+    group = fmt.group
+    while group >= _LEAST and cols % group:
+        group //= 2
+    if fmt.group and group < _LEAST:
+        return HAVEN
+    return replace(fmt, group=group)
+
+
+def plan_of(recipe: Recipe, layers: tuple[Layer, ...]) -> dict[str, Format]:
+    """The format of every layer."""
+    asked = {
+        layer.name: recipe.format if layer.kind == "linear" else recipe.head for layer in layers
+    }
+    return {
+        layer.name: WIDE if asked[layer.name] == WIDE else fitted(asked[layer.name], layer.cols)
+        for layer in layers
+    }
+
+
+def size_of(plan: Mapping[str, Format], layers: tuple[Layer, ...], base_bytes: int) -> float:
+    """Packed size of a model: what is in no matrix stays at 16 bits, shared codes count once. [B]"""
+    shared = {one.name for one in layers if one.tied_to and plan[one.name] == plan[one.tied_to]}
+    stored = {one.name for one in layers if one.tied_to}  # the source keeps the other one
+    wide = sum(WIDE.bytes(one.rows, one.cols) for one in layers if one.name not in stored)
+    held = sum(plan[one.name].bytes(one.rows, one.cols) for one in layers if one.name not in shared)
+    return base_bytes - wide + held

@@ -1,0 +1,124 @@
+"""`negawatt quantise`: one method of compression, alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+#: Stages in order, with the share of the whole each usually takes.
+_STAGES = {
+    "prepare": 0.05,
+    "reference": 0.25,
+    "transform": 0.15,
+    "candidates": 0.35,
+    "grade": 0.12,
+    "export": 0.08,
+}
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--format",
+    "fmt",
+    default="int4-g128-asym",
+    show_default=True,
+    metavar="FORMAT",
+    help="Of the linear layers: int<bits>-g<group>|row-sym|asym, 2 to 8 bits.",
+)
+@click.option(
+    "--method",
+    default="polished",
+    show_default=True,
+    metavar="NAME",
+    help="How to round: rtn, gptq, polished or signround.",
+)
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME",
+    help="What goes before: awq, smooth or rotate. May be given again.",
+)
+@click.option(
+    "--head",
+    default="int8-row-sym",
+    show_default=True,
+    metavar="FORMAT",
+    help="Of head and embedding; bf16 leaves them as they are.",
+)
+@click.option(
+    "--as",
+    "targets",
+    default="huggingface",
+    show_default=True,
+    metavar="KINDS",
+    help="What to write, by commas: huggingface, openvino, onnxruntime, llamacpp, none.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for what is written.  [default: negawatt-out/<model>]",
+)
+@click.option(
+    "--text",
+    metavar="FILE",
+    help="Calibration and evaluation text: .txt, .jsonl or a folder.",
+)
+@click.option("--seed", metavar="N", help="Start of every random draw.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    *,
+    model: str,
+    fmt: str,
+    method: str,
+    transforms: tuple[str, ...],
+    head: str,
+    targets: str,
+    out: Path | None,
+    text: str | None,
+    seed: str | None,
+    as_json: bool,
+) -> None:
+    """Round MODEL by one method in one format, and tell what that loses.
+
+    MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. Nothing is searched:
+    every linear layer gets the format named. What it loses is measured on held-out text beside
+    the 16-bit model, and every artifact is reloaded and compared. Layers whose rows do not
+    divide into the groups get smaller ones. A stopped run goes on where it was.
+
+    \b
+    Examples:
+      negawatt quantise ./my-model --format int4-g128-asym --method gptq
+      negawatt quantise ./my-model --format int4-g32-sym --transform awq --method rtn --as llamacpp
+    """
+    from negawatt.cli.optimize import progress_shown
+    from negawatt.wiring import quantise as wired
+
+    kinds = [kind.strip() for kind in targets.split(",") if kind.strip() not in {"", "none"}]
+    with progress_shown(_STAGES) as progress:
+        found = wired.quantise(
+            model,
+            format=fmt,
+            method=method,
+            transforms=transforms,
+            head=head,
+            targets=kinds,
+            out=out,
+            text=text,
+            progress=progress,
+            flags={"run.seed": seed},
+        )
+    if as_json:
+        from negawatt.core.codec import encode
+
+        click.echo(json.dumps(encode(found), ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    from negawatt.reports.quantised import show
+
+    show(found, Console(highlight=False))

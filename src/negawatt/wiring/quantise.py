@@ -1,0 +1,73 @@
+"""From what was asked of `negawatt quantise` to what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from negawatt import settings as configuration
+from negawatt import wiring
+
+if TYPE_CHECKING:
+    from negawatt.actions.optimize.order import Progress
+    from negawatt.actions.quantise.records import Quantised
+
+
+def quantise(  # noqa: PLR0913  # as many choices as the command has
+    model: str,
+    *,
+    format: str = "int4-g128-asym",  # noqa: A002  # the word of the command and of the records
+    method: str = "polished",
+    transforms: Sequence[str] = (),
+    head: str = "int8-row-sym",
+    targets: Sequence[str] = ("huggingface",),
+    out: Path | None = None,
+    text: str | None = None,
+    progress: Progress = lambda stage, share: None,
+    flags: Mapping[str, object] | None = None,
+) -> Quantised:
+    """Round `model` by one method in one format, and tell what that loses.
+
+    Args:
+        model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
+        format: Of the linear layers, by name; see `negawatt.core.records.Format`.
+        method: Name of a quantiser, such as "rtn", "gptq", "signround" or "polished".
+        transforms: Names of transforms that go before, in order: "awq", "smooth", "rotate".
+        head: Format of head and embedding; "bf16" leaves them as they are.
+        targets: What to write: "huggingface" or names of engines; nothing when empty.
+        out: Folder for what is written and kept; made from the model's name when None.
+        text: Calibration and evaluation text; what `optimize` takes when None.
+        progress: Told the stage and the share of it that is done.
+        flags: Settings by name, such as `{"run.seed": "1"}`.
+
+    Raises:
+        NegawattError: what was given cannot be used; the message says how to mend it.
+    """
+    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
+    settings = configuration.load(asked)
+    if settings.hub.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from negawatt.actions.quantise.job import quantise as run
+    from negawatt.actions.quantise.records import HUGGINGFACE, Recipe, Request
+    from negawatt.core import registry
+    from negawatt.core.records import Format
+    from negawatt.models import origin
+
+    # An unknown name is refused before any work is done.
+    registry.load(registry.QUANTISERS, method)
+    for name in transforms:
+        registry.load(registry.TRANSFORMS, name)
+    request = Request(
+        model=model,
+        recipe=Recipe(Format.parse(format), method, tuple(transforms), Format.parse(head)),
+        targets=tuple(dict.fromkeys(targets)),
+        out=out or wiring.default_out(model),
+        text=text,
+        seed=settings.run.seed,
+    )
+    engines = {name: wiring.runtime(name) for name in request.targets if name != HUGGINGFACE}
+    size = origin.weight_bytes(model)
+    tools = wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
+    return run(request, tools, engines)
