@@ -19,6 +19,7 @@ from negawatt.core.records import Format, QuantisedWeight
 _NAME = "llamacpp"
 _MODEL = "model.gguf"
 _CONFIG = "config.json"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 class LlamaCppRuntime:
@@ -66,7 +67,7 @@ class LlamaCppRuntime:
 
         with writing(out) as folder:
             places = build(model, folder / _MODEL)
-            shutil.copyfile(model / _CONFIG, folder / _CONFIG)
+            _copy_words(model, folder)
             seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
 
     def compress(
@@ -87,16 +88,14 @@ class LlamaCppRuntime:
             UsageError: a layer is unknown, or its codes do not fit it or the engine.
             OutputError: `out` is in use or cannot be written.
         """
-        from negawatt.adapters.runtimes.llamacpp_gguf import rewrite
-        from negawatt.adapters.runtimes.llamacpp_header import configuration
+        from negawatt.adapters.runtimes.llamacpp_gguf import About, rewrite
 
         del joint
         base = unseal(converted, _NAME)
         with writing(out) as folder:
-            shutil.copyfile(converted / _CONFIG, folder / _CONFIG)
-            config = configuration(folder)
+            _copy_words(converted, folder)
             model = converted / _MODEL
-            places = rewrite(model, config, base.layers, weights, folder / _MODEL)
+            places = rewrite(model, About.of(folder), base.layers, weights, folder / _MODEL)
             seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
@@ -111,12 +110,11 @@ class LlamaCppRuntime:
         model = artifact / _MODEL
         if options.precision == "fast":
             return LlamaSession(model, options, memory_bytes=size, extra=may_pack())
-        from negawatt.adapters.runtimes.llamacpp_gguf import widened
-        from negawatt.adapters.runtimes.llamacpp_header import configuration
+        from negawatt.adapters.runtimes.llamacpp_gguf import About, widened
 
         scratch = TemporaryDirectory(prefix="negawatt-", ignore_cleanup_errors=True)
         wide = Path(scratch.name) / _MODEL
-        widened(model, configuration(artifact), wide)
+        widened(model, About.of(artifact), wide)
         return LlamaSession(wide, options, memory_bytes=size, extra=False, scratch=scratch)
 
     def kernel(
@@ -130,3 +128,11 @@ class LlamaCppRuntime:
         """
         extra = options.precision == "fast" and may_pack()
         return LlamaKernel(rows, cols, fmt, copies=copies, options=options, extra=extra)
+
+
+def _copy_words(source: Path, folder: Path) -> None:
+    """Configuration and tokenizer: what the file says beside its weights is made from them."""
+    shutil.copyfile(source / _CONFIG, folder / _CONFIG)
+    for name in _TOKENIZER:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)

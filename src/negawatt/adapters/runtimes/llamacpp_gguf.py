@@ -19,6 +19,11 @@ from negawatt.adapters.runtimes import llamacpp_header as header
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
 from negawatt.adapters.runtimes.huggingface import check_files, matrices
 from negawatt.adapters.runtimes.llamacpp_blocks import Stored, blocks
+from negawatt.adapters.runtimes.llamacpp_vocab import (
+    Vocabulary,
+    read_vocabulary,
+    write_vocabulary,
+)
 from negawatt.core.errors import BrokenWeights, UnsupportedArchitecture
 from negawatt.core.records import QuantisedWeight
 
@@ -26,6 +31,20 @@ _ROWS = 8192  # of a matrix turned into another number format at a time
 _EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 
 _Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class About:
+    """What a file says beside its weights."""
+
+    config: Any
+    vocabulary: Vocabulary | None  # None writes a file that takes no text
+
+    @classmethod
+    def of(cls, folder: Path) -> About:
+        """From the configuration and the tokenizer in a folder."""
+        config = header.configuration(folder)
+        return cls(config, read_vocabulary(folder, config.vocab_size))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,10 +62,11 @@ class Tensor:
         return int(np.prod(self.shape))
 
 
-def write(path: Path, config: Any, tensors: list[Tensor]) -> None:
+def write(path: Path, about: About, tensors: list[Tensor]) -> None:
     """Write a GGUF file; one part of one tensor is held at a time."""
-    writer = gguf.GGUFWriter(path, header.FAMILIES[config.model_type])
-    header.write_header(writer, config)
+    writer = gguf.GGUFWriter(path, header.FAMILIES[about.config.model_type])
+    header.write_header(writer, about.config)
+    write_vocabulary(writer, about.vocabulary)
     for tensor in tensors:
         writer.add_tensor_info(
             tensor.name, tensor.shape, np.dtype(np.uint8), tensor.size, raw_dtype=tensor.kind
@@ -93,7 +113,8 @@ def build(folder: Path, out: Path) -> dict[str, Place]:
         BrokenWeights: weights are damaged or missing.
         UnsupportedArchitecture: the engine would compute something else.
     """
-    config = header.configuration(folder)
+    about = About.of(folder)
+    config = about.config
     shapes = matrices(folder)
     head = next(name for name in shapes if name.endswith("lm_head"))
     names = Names(config, head)
@@ -114,7 +135,7 @@ def build(folder: Path, out: Path) -> dict[str, Place]:
             raise BrokenWeights(
                 f"{folder} lacks {min(missing)}", fix="download the model again and check its size"
             )
-        write(out, config, tensors)
+        write(out, about, tensors)
     return {name: Place(names.of(f"{name}.weight"), 0, *shape) for name, shape in shapes.items()}
 
 
@@ -189,7 +210,7 @@ class _Spooled:
 
 def rewrite(
     base: Path,
-    config: Any,
+    about: About,
     layers: Mapping[str, Place],
     weights: Mapping[str, QuantisedWeight],
     out: Path,
@@ -206,7 +227,7 @@ def rewrite(
     found: dict[str, _Spooled] = {}
     with spool.open("wb") as file:
         for name, place, weight in checked_fit(layers, weights):
-            stored = blocks(_in_file_order(weight, header.file_order(name, config)), name)
+            stored = blocks(_in_file_order(weight, header.file_order(name, about.config)), name)
             places[name] = place.stored_as(weight.format)
             rows, width = stored.data.shape
             found[place.node] = _Spooled(stored.kind, (rows, width), file.tell())
@@ -218,7 +239,7 @@ def rewrite(
         for tensor in opened(base)
     ]
     tensors += [_respooled(name, one, spool) for name, one in found.items()]
-    write(out, config, tensors)
+    write(out, about, tensors)
     spool.unlink()
     return places
 
@@ -266,7 +287,7 @@ def _rows_of(raw: Any) -> Callable[[], Iterator[_Bytes]]:
     return parts
 
 
-def widened(base: Path, config: Any, out: Path) -> None:
+def widened(base: Path, about: About, out: Path) -> None:
     """Write `base` anew with every value decoded to float32."""
 
     def wide(stored: Stored) -> Callable[[], Iterator[_Bytes]]:
@@ -290,4 +311,4 @@ def widened(base: Path, config: Any, out: Path) -> None:
         tensors.append(
             Tensor(tensor.name, Kind.F32, tuple(shape), wide(Stored(tensor.tensor_type, raw)))
         )
-    write(out, config, tensors)
+    write(out, about, tensors)

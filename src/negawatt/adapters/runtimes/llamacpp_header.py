@@ -83,7 +83,7 @@ def head_width(config: Any) -> int:
 
 
 def write_header(writer: GGUFWriter, config: Any) -> None:
-    """Sizes and settings of the model. The file has no tokenizer: sessions take numbers."""
+    """Sizes and settings of the model."""
     width = head_width(config)
     writer.add_vocab_size(config.vocab_size)
     writer.add_context_length(config.max_position_embeddings)
@@ -96,7 +96,6 @@ def write_header(writer: GGUFWriter, config: Any) -> None:
     writer.add_value_length(width)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_rope_dimension_count(width)
-    writer.add_tokenizer_model("none")
     if config.model_type == "gemma3_text":
         _gemma(writer, config)
     else:
