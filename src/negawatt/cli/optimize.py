@@ -29,6 +29,11 @@ _QUIET_S = 15  # between two lines on one stage, where there is no terminal for 
     help="Largest relative increase of perplexity allowed.",
 )
 @click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="Largest size of the packed weights allowed, such as 90MB.",
+)
+@click.option(
     "--device",
     type=click.Choice(["auto", "cpu"]),
     default="auto",
@@ -59,6 +64,7 @@ def command(
     *,
     model: str,
     max_loss: str,
+    max_size: str | None,
     device: str,
     workload: str | None,
     out: Path | None,
@@ -81,7 +87,7 @@ def command(
       negawatt optimize ./my-model --max-loss 3% --workload batch --text my-domain.txt
     """
     from negawatt import reports, wiring
-    from negawatt.actions.optimize.order import share_of_loss
+    from negawatt.actions.optimize.order import bytes_of, share_of_loss
 
     del device  # both answers mean the CPU, the only device this version's engines serve on
     flags = {
@@ -94,6 +100,7 @@ def command(
         outcome = wiring.optimize(
             model,
             max_loss=share_of_loss(max_loss),
+            max_size=None if max_size is None else bytes_of(max_size),
             out=out,
             text=text,
             flags=flags,

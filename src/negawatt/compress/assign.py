@@ -5,6 +5,7 @@ A multiple-choice knapsack, solved to optimality by HiGHS.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,8 +26,38 @@ _TIME_LIMIT_S = 20.0
 _SCALE = 100.0  # of the energy row: with less, HiGHS repairs its solutions, and prints that it does
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """How large all choices together may be.
+
+    Args:
+        size: Of each option, [options]. [B]
+        limit: On their sum. [B]
+        alike: Pairs of groups with the same options that have to make the same choice.
+    """
+
+    size: Floats
+    limit: float
+    alike: tuple[tuple[slice, slice], ...] = ()
+
+    def rows(self, options: int) -> list[LinearConstraint]:
+        """The limit and the pairs as constraints on which options are taken."""
+        found = [LinearConstraint(csr_array(self.size[None, :] / self.limit), -np.inf, 1.0)]
+        for one, other in self.alike:
+            width = one.stop - one.start
+            at = np.arange(width)
+            both = np.zeros((width, options))
+            both[at, one.start + at], both[at, other.start + at] = 1.0, -1.0
+            found.append(LinearConstraint(csr_array(both), 0, 0))
+        return found
+
+
 def assign(
-    loss: Floats, energy: Floats, groups: Sequence[slice], budget: float
+    loss: Floats,
+    energy: Floats,
+    groups: Sequence[slice],
+    budget: float,
+    room: Room | None = None,
 ) -> NDArray[np.intp]:
     """Pick one option per group with the least total loss within `budget`.
 
@@ -35,12 +66,13 @@ def assign(
         energy: Cost in energy of each option, [options], in the unit of `budget`.
         groups: Runs of options that exclude each other, covering all of them.
         budget: Largest total energy allowed.
+        room: What they may take beside it; as much as they like when None.
 
     Returns:
         The chosen option of each group, [groups].
 
     Raises:
-        BudgetUnreachable: even the cheapest options exceed the budget.
+        BudgetUnreachable: even the cheapest options exceed the budget, or the room.
 
     >>> groups = [slice(0, 2), slice(2, 4)]
     >>> loss, energy = np.array([0.0, 3.0, 0.0, 1.0]), np.array([10.0, 5.0, 10.0, 5.0])
@@ -62,12 +94,14 @@ def assign(
         constraints=[
             LinearConstraint(_one_of_each(groups, len(loss)), 1, 1),
             LinearConstraint(csr_array(energy[None, :] * (_SCALE / budget)), -np.inf, _SCALE),
+            *(room.rows(len(loss)) if room else ()),
         ],
         options={"mip_rel_gap": _GAP, "time_limit": _TIME_LIMIT_S},
     )
     if result.x is None:
         raise BudgetUnreachable(
-            f"no assignment was found: {result.message}", fix="allow a little more energy"
+            f"no assignment was found: {result.message}",
+            fix="allow a little more energy" + (" or size" if room else ""),
         )
     return np.array([group.start + int(np.argmax(result.x[group])) for group in groups])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from negawatt.compress.assign import Room, assign
 from negawatt.core.records import Format
 
 if TYPE_CHECKING:
@@ -62,10 +63,12 @@ class Problem:
     Args:
         sensitivity: Options in order and their Fisher scores.
         energy: Of each option, by the energy model, [options]. [J/token]
+        room: What plans may take beside energy; as much as they like when None.
     """
 
     sensitivity: Sensitivity
     energy: Floats
+    room: Room | None = None
 
     @property
     def groups(self) -> list[slice]:
@@ -75,9 +78,17 @@ class Problem:
         return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(names)], strict=True)]
 
     def bounds(self) -> tuple[float, float]:
-        """Least and greatest energy of any plan. [J/token]"""
+        """Least energy of any plan that has room, and the greatest of all. [J/token]
+
+        Raises:
+            BudgetUnreachable: no plan is small enough.
+        """
         low = sum(float(self.energy[g].min()) for g in self.groups)
-        return low, sum(float(self.energy[g].max()) for g in self.groups)
+        high = sum(float(self.energy[g].max()) for g in self.groups)
+        if self.room is not None:
+            least = assign(self.energy, self.energy, self.groups, high, self.room)
+            low = float(self.energy[least].sum())
+        return low, high
 
 
 def budgets(problem: Problem, shares: Sequence[float]) -> list[float]:

@@ -251,7 +251,7 @@ class EnergyGradientSearch:
         return prices.numpy()
 
     def _choose(self, prices: Floats, budget: float, multiplier: float) -> Choice:
-        picked = assign(prices, self.problem.energy, self._groups, budget)
+        picked = assign(prices, self.problem.energy, self._groups, budget, self.problem.room)
         options = self.problem.sensitivity.options
         plan = {options[i][0]: options[i][1] for i in picked}
         return Choice(

@@ -37,11 +37,15 @@ def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
     return tuple(one.name for one in front)
 
 
-def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
+def choose(
+    contenders: Sequence[Contender], *, max_loss: float, max_size: float | None = None
+) -> Decision:
     """The contender with the least energy among those that lose at most `max_loss`.
 
     Measured energies closer than timings can tell apart count as equal; among
     such the model's expectation decides, which does not change from run to run.
+
+    Those larger than `max_size` [B] are passed over.
 
     Raises:
         BudgetUnreachable: none does; the message names the nearest.
@@ -49,9 +53,16 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
     >>> choose([Contender("a", 0.0, 3, 1), Contender("b", 0.02, 2, 1)], max_loss=0.01).choice
     'a'
     """
-    good = [one for one in contenders if one.loss <= max_loss]
+    fitting = [one for one in contenders if max_size is None or one.size <= max_size]
+    if not fitting:
+        least = min(one.size for one in contenders)
+        raise BudgetUnreachable(
+            f"the smallest variant takes {least / 1e6:.1f} MB",
+            fix=f"allow --max-size {least / 1e6 + 0.1:.1f}MB",
+        )
+    good = [one for one in fitting if one.loss <= max_loss]
     if not good:
-        nearest = min(contenders, key=lambda one: one.loss)
+        nearest = min(fitting, key=lambda one: one.loss)
         raise BudgetUnreachable(
             f"no variant is sure to stay within a loss of {max_loss:.2%}; "
             f"the nearest, {nearest.name}, may lose {nearest.loss:.2%}",
@@ -61,8 +72,12 @@ def choose(contenders: Sequence[Contender], *, max_loss: float) -> Decision:
     near = [one for one in good if one.energy <= least * (1 + _TIMING)]
     best = min(near, key=lambda one: (one.expected, one.energy, one.size, one.name))
     ranked = sorted(contenders, key=lambda one: one.energy)
-    cheaper = [one for one in ranked if one.energy < best.energy and one.loss > max_loss]
+    cheaper = [
+        one for one in ranked if one in fitting and one.energy < best.energy and one.loss > max_loss
+    ]
     because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%} (90 % sure)"
+    if max_size is not None:
+        because += f" and take at most {max_size / 1e6:.1f} MB"
     if cheaper:
         nearest = cheaper[-1]
         because += (

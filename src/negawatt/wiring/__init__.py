@@ -162,10 +162,11 @@ def text_folder(data: Path | None) -> Path | None:
     return None
 
 
-def optimize(
+def optimize(  # noqa: PLR0913  # as many choices as the command has
     model: str,
     *,
     max_loss: float = 0.01,
+    max_size: int | None = None,
     out: Path | str | None = None,
     text: str | None = None,
     effort: Effort | None = None,
@@ -177,6 +178,7 @@ def optimize(
     Args:
         model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
         max_loss: Largest relative increase of perplexity allowed. [1]
+        max_size: Largest size of the packed weights allowed; any when None. [B]
         out: Folder for artifacts and reports; `negawatt-out/<model>` when None.
         text: Calibration and evaluation text; corpora or Python's own manual when None.
         effort: How much text and how many steps.
@@ -202,6 +204,7 @@ def optimize(
     order = Order(
         model=model,
         max_loss=max_loss,
+        max_size=max_size,
         workload=settings.run.workload,
         out=Path(out) if out is not None else default_out(model),
         seed=settings.run.seed,

@@ -15,7 +15,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import negawatt
-from negawatt.actions.quantise.records import Quantised, Recipe, fitted, plan_of, size_of
+from negawatt.actions.optimize.plans import stored_bytes
+from negawatt.actions.quantise.records import Quantised, Recipe, fitted, plan_of
 from negawatt.cli import root
 from negawatt.core.errors import BrokenWeights, UsageError
 from negawatt.core.records import Format, Layer
@@ -207,6 +208,6 @@ def test_a_shared_matrix_weighs_once_only_while_it_is_one() -> None:
     base = 2 * (100 * 64 + 64 * 64 + 64)  # and a norm
     one = plan_of(Recipe(Format(4, 32), "rtn", head=Format(8)), layers)
     apart = one | {"head": Format(4, 32)}
-    assert size_of(dict.fromkeys(one, Format(16)), layers, base) == base
-    assert size_of(one, layers, base) == 128 + 100 * 64 + 100 * 2 + 64 * 64 * 4.5 / 8
-    assert size_of(apart, layers, base) - size_of(one, layers, base) == 100 * 64 * 4.5 / 8
+    assert stored_bytes(dict.fromkeys(one, Format(16)), layers, base) == base
+    assert stored_bytes(one, layers, base) == 128 + 100 * 64 + 100 * 2 + 64 * 64 * 4.5 / 8
+    assert stored_bytes(apart, layers, base) - stored_bytes(one, layers, base) == 100 * 64 * 4.5 / 8

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from negawatt.compress.assign import assign, shadow_price
+from negawatt.compress.assign import Room, assign, shadow_price
 from negawatt.core.errors import BudgetUnreachable
 
 Floats = npt.NDArray[np.float64]
@@ -138,3 +138,34 @@ def test_thirty_blocks_are_solved_at_once() -> None:
     bound = sum(float((loss[g] + price * energy[g]).min()) for g in groups) - price * budget
     assert loss[picked].sum() >= bound - 1e-9
     assert loss[picked].sum() <= bound + 0.01 * abs(bound)
+
+
+@given(instances(), st.data())
+def test_with_limited_room_it_finds_what_trying_everything_finds(
+    instance: Instance, data: st.DataObject
+) -> None:
+    loss, energy, groups = instance
+    _, high = limits(energy, groups)
+    numbers = st.lists(st.integers(1, 100), min_size=len(loss), max_size=len(loss))
+    size = np.array(data.draw(numbers), float)
+    low, most = limits(size, groups)
+    limit = low + data.draw(st.floats(0, 1.2)) * (most - low)
+    widths = [g.stop - g.start for g in groups]
+    pairs = [(a, b) for a in range(len(groups)) for b in range(a) if widths[a] == widths[b]][:1]
+    alike = tuple((groups[a], groups[b]) for a, b in pairs)
+    room = Room(size, limit, alike if data.draw(st.booleans()) else ())
+
+    def allowed(plan: tuple[int, ...]) -> bool:
+        own = {group.start: i - group.start for group, i in zip(groups, plan, strict=True)}
+        same = all(own[one.start] == own[other.start] for one, other in room.alike)
+        return same and size[list(plan)].sum() <= limit * (1 + 1e-6)
+
+    kept = [plan for plan in plans(groups) if allowed(plan)]
+    if not kept:
+        with pytest.raises(BudgetUnreachable):
+            assign(loss, energy, groups, high, room)
+        return
+    picked = assign(loss, energy, groups, high, room)
+    assert allowed(tuple(int(i) for i in picked))
+    best = min(loss[list(plan)].sum() for plan in kept)
+    assert loss[picked].sum() <= best + 1e-5 * np.abs(loss).max()

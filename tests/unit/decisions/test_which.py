@@ -140,3 +140,14 @@ def test_the_reason_tells_what_the_next_joule_would_have_cost() -> None:
 
 def test_the_cheapest_of_all_has_no_next_cheaper() -> None:
     assert "cheaper" not in choose([Contender("a", 0.0, 1.0, 1.0)], max_loss=0.01).because
+
+
+def test_what_is_larger_than_allowed_is_passed_over() -> None:
+    small, large = Contender("small", 0.0, 1.0, 10e6), Contender("large", 0.0, 0.5, 20e6)
+    assert choose([small, large], max_loss=0.01).choice == "large"
+    found = choose([small, large], max_loss=0.01, max_size=15e6)
+    assert found.choice == "small"
+    assert "15.0 MB" in found.because
+    with pytest.raises(BudgetUnreachable, match=r"10\.0 MB") as caught:
+        choose([small, large], max_loss=0.01, max_size=5e6)
+    assert "10.1MB" in caught.value.fix

@@ -34,6 +34,8 @@ class Evidence:
     max_loss: float
     predicted: Mapping[str, Estimate]  # J/token by trial name
     expected: Mapping[str, float]  # by the cost table alone, by trial name [J/token]
+    stored: Mapping[str, float]  # packed size of the model, by trial name [B]
+    max_size: int | None = None  # allowed [B]
 
     @property
     def losses(self) -> Mapping[str, Weighed]:
@@ -64,12 +66,13 @@ def decide(evidence: Evidence) -> Decision:
                 name=trial.name,
                 loss=losses[trial.name].sure,
                 energy=relative_energy(trial, evidence),
-                size=float(trial.size_bytes),
+                size=evidence.stored[trial.name],
                 expected=evidence.expected[trial.name],
             )
             for trial in evidence.trials
         ],
         max_loss=evidence.max_loss,
+        max_size=evidence.max_size,
     )
 
 

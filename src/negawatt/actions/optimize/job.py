@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from negawatt.actions.optimize.plans import (
     haven,
     hopeless,
     next_budget,
+    room_for,
+    stored_bytes,
     uniform_plan,
 )
 from negawatt.actions.optimize.stages import Entry, Texts, products
@@ -50,6 +52,7 @@ from negawatt.models.source import ModelSource
 _VERSION = 11  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token: above 16-bit rounding, far below any wrong kernel
 _BASE = "16 bit"
+_WIDE = 16  # bits
 _TRIALS_A_WORKER = 2
 
 
@@ -87,6 +90,7 @@ class OptimizeJob:
             order.workload.spec,
             order.threads,
             order.effort,
+            order.max_size,
             tools.machine_id,
             tools.versions,
         )
@@ -212,9 +216,27 @@ class OptimizeJob:
                 for fmt in alive
             }
             error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
-            return list(shortlist(self.haven, energy, error, most=self.order.effort.formats))
+            most = self.order.effort.formats
+            kept = shortlist(self.haven, energy, error, most=most)
+            return [*kept, *self._small(wanted, kept)]
 
         return tuple(self.journal.step("formats", list[Format], pick))
+
+    def _small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
+        """Under a limit on size, formats that save the most bytes per error as well."""
+        if self.order.max_size is None:
+            return []
+        narrow = [fmt for fmt in wanted.formats if fmt.bits < _WIDE]
+        size = {
+            fmt: sum(
+                fitting(layer, fmt, self.haven).bytes(layer.rows, layer.cols)
+                for layer in products(self.source.layers)
+            )
+            for fmt in narrow
+        }
+        error = self.tools.workshop.call(stages.rounding, self.tools, self.source, narrow)
+        found = shortlist(self.haven, size, error, most=self.order.effort.formats)
+        return [fmt for fmt in found if fmt not in kept]
 
     def _candidates(self, texts: Texts, formats: tuple[Format, ...]) -> WeightBank:
         # An embedding of the head's codes is kept once; the head's, for they were made with care.
@@ -368,7 +390,9 @@ class OptimizeJob:
         uniform: list[Trial],
     ) -> list[Trial]:
         """Run every found plan for real, then close in on the allowed loss."""
-        tools, problem = self.tools, Problem(sensitivity, bare.option_energy(sensitivity.options))
+        tools, options = self.tools, sensitivity.options
+        room = room_for(self.order.max_size, self.source.layers, self.source.bf16_bytes, options)
+        problem = Problem(sensitivity, bare.option_energy(options), room)
         total = len(choices) + track.effort.refinements
         seen = {frozen(trial.plan) for trial in uniform if trial.joint}
         known: list[tuple[Choice, str]] = []  # with the name of its trial
@@ -386,7 +410,7 @@ class OptimizeJob:
                 nearer = next_budget(found, self.order.max_loss, problem.bounds()[0], start)
                 if nearer is None:
                     break
-                given = (sensitivity, problem.energy, *nearer)
+                given = (sensitivity, problem.energy, room, *nearer)
                 choice = tools.workshop.call(stages.closer, tools, *given)
             plan = spread(choice.plan, self.units)
             if frozen(plan) in seen:
@@ -422,6 +446,11 @@ class OptimizeJob:
             max_loss=self.order.max_loss,
             predicted={trial.name: model.energy(trial.plan, trial.joint) for trial in trials},
             expected={t.name: bare.energy(t.plan, t.joint).value for t in trials},
+            stored={
+                t.name: stored_bytes(t.plan, self.source.layers, self.source.bf16_bytes)
+                for t in trials
+            },
+            max_size=self.order.max_size,
         )
 
     @property

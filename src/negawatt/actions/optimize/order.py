@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -70,6 +71,7 @@ class Order:
     threads: int | None = None  # the job chooses when None
     text: str | None = None
     effort: Effort = Effort()
+    max_size: int | None = None  # of the packed weights [B]
 
     def __post_init__(self) -> None:
         if not 0 < self.max_loss < 1:
@@ -120,6 +122,29 @@ def fingerprint(*facts: object) -> str:
     (True, False)
     """
     return hashlib.sha256(json.dumps(facts, default=str, sort_keys=True).encode()).hexdigest()
+
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20}
+_UNITS |= {"GIB": 2**30}
+
+
+def bytes_of(text: str) -> int:
+    """Read `90MB`, `1.5 GB` or `90000000`; raise `UsageError`.
+
+    >>> bytes_of("90MB"), bytes_of("1.5 GiB")
+    (90000000, 1610612736)
+    """
+    match = re.fullmatch(r"([0-9.]+)\s*([KMGi]*B?)", text.strip(), re.IGNORECASE)
+    unit = match[2].upper() if match else None
+    try:
+        value = float(match[1]) * _UNITS[unit] if match and unit is not None else 0.0
+    except (ValueError, KeyError):
+        value = 0.0
+    if value < 1:
+        raise UsageError(
+            f"--max-size {text!r} is no size", fix="write it as 90MB, 1.5GB or a number of bytes"
+        )
+    return int(value)
 
 
 def share_of_loss(text: str) -> float:

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from negawatt.compress.assign import Room
 from negawatt.compress.problem import Choice
-from negawatt.core.errors import UsageError
+from negawatt.core.errors import BudgetUnreachable, UsageError
 from negawatt.core.records import Format, Layer
+from negawatt.energy.units import units
 
 _HAVEN_BITS = 8
+_WIDE = Format(16)
 _FAR = 2.5  # times the limit; what is cheaper than such a plan is not run
 _NEAR = 0.12  # searched losses within this share of the limit need no closer look
 
@@ -47,6 +50,71 @@ def uniform_plan(layers: tuple[Layer, ...], fmt: Format, safe: Format) -> dict[s
         layer.name: fitting(layer, safe if layer.kind == "embedding" else fmt, safe)
         for layer in layers
     }
+
+
+def stored_bytes(plan: Mapping[str, Format], layers: Sequence[Layer], base_bytes: int) -> float:
+    """Packed size of a model; what is in no matrix stays at 16 bits, shared codes count once. [B]
+
+    Args:
+        plan: Format of every layer.
+        layers: Of the model.
+        base_bytes: Its size at 16 bits. [B]
+    """
+    shared = {one.name for one in layers if one.tied_to and plan[one.name] == plan[one.tied_to]}
+    held = sum(plan[one.name].bytes(one.rows, one.cols) for one in layers if one.name not in shared)
+    return _beside(layers, base_bytes) + held
+
+
+def room_for(
+    limit: int | None,
+    layers: Sequence[Layer],
+    base_bytes: int,
+    options: Sequence[tuple[str, Format]],
+) -> Room | None:
+    """What a limit on the packed size leaves for the layers that are searched over.
+
+    Head and embedding that share their weights have to take one format then, and are kept once.
+
+    Args:
+        limit: On the whole model; none when None. [B]
+        layers: Of the model.
+        base_bytes: Its size at 16 bits. [B]
+        options: Unit and format, those of one unit in a run.
+
+    Raises:
+        BudgetUnreachable: not even the narrowest formats are small enough.
+    """
+    if limit is None:
+        return None
+    parts = {unit.name: unit for unit in units(layers)}
+    searched = {name for unit, _ in options for name in parts[unit].names}
+    head = {one.tied_to: one.name for one in layers if one.tied_to and one.name in searched}
+    size = np.array(
+        [
+            sum(fmt.bytes(one.rows, one.cols) for one in parts[unit].layers if one.name not in head)
+            for unit, fmt in options
+        ]
+    )
+    fixed = [one for one in layers if one.name not in searched and one.name not in head]
+    left = limit - _beside(layers, base_bytes)
+    left -= sum(_WIDE.bytes(one.rows, one.cols) for one in fixed)
+    names = [unit for unit, _ in options]
+    runs = {name: slice(names.index(name), names.index(name) + names.count(name)) for name in names}
+    least = sum(float(size[run].min()) for run in runs.values())
+    if least > left:
+        raise BudgetUnreachable(
+            f"the smallest plan takes {(least + limit - left) / 1e6:.1f} MB, "
+            f"more than the {limit / 1e6:.1f} MB allowed",
+            fix=f"allow --max-size {(least + limit - left) / 1e6 + 0.1:.1f}MB",
+        )
+    pairs = tuple((runs[a], runs[b]) for a, b in head.items() if a in runs and b in runs)
+    return Room(size, left, pairs)
+
+
+def _beside(layers: Sequence[Layer], base_bytes: int) -> float:
+    """What is in no matrix. [B]"""
+    wide = sum(_WIDE.bytes(one.rows, one.cols) for one in layers if not one.tied_to)
+    return base_bytes - wide
 
 
 def frozen(plan: Mapping[str, Format]) -> tuple[Any, ...]:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Order, Tools
-from negawatt.actions.optimize.plans import pieces
+from negawatt.actions.optimize.plans import pieces, room_for
 from negawatt.actions.optimize.trials import INT8, Track, Trial
+from negawatt.compress.assign import Room
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
 from negawatt.core.outcome import Role
@@ -234,6 +235,7 @@ def closer(
     tools: Tools,
     sensitivity: Sensitivity,
     energy: NDArray[np.float64],
+    room: Room | None,
     choice: Choice,
     budget: float,
 ) -> Choice:
@@ -241,7 +243,7 @@ def closer(
     from negawatt.compress.search import EnergyGradientSearch
 
     del tools
-    problem = Problem(sensitivity, energy)
+    problem = Problem(sensitivity, energy, room)
     search = EnergyGradientSearch(problem, None, np.zeros((4, 1), np.int64), seed=0)
     return search.assign_at(choice, budget)
 
@@ -294,7 +296,8 @@ def find_plans(
     memory.release()
     options = tuple((unit.name, fmt) for unit in parts for fmt in unit.candidates(formats))
     sensitivity = Sensitivity(options, np.load(store))
-    problem = Problem(sensitivity, model.option_energy(options))
+    room = room_for(order.max_size, source.layers, source.bf16_bytes, options)
+    problem = Problem(sensitivity, model.option_energy(options), room)
     row = budgets(problem, effort.budget_shares)
     done = all(journal.has(f"search-{i}") for i in range(len(row)))
     search = EnergyGradientSearch(problem, None if done else gated(), samples, seed=seed)

@@ -16,10 +16,10 @@ from negawatt.actions.optimize import finish, memory, stages
 from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
-from negawatt.actions.optimize.plans import divergence
+from negawatt.actions.optimize.plans import divergence, stored_bytes
 from negawatt.actions.optimize.stages import Texts
 from negawatt.actions.quantise import work as tasks
-from negawatt.actions.quantise.records import HUGGINGFACE, Quantised, Request, plan_of, size_of
+from negawatt.actions.quantise.records import HUGGINGFACE, Quantised, Request, plan_of
 from negawatt.compress.bank import WeightBank
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
@@ -119,7 +119,7 @@ class _Job:
             *self._resumed(),
         )
         artifacts = self._written(changed.source, bank, plan, quality)
-        size = size_of(plan, changed.source.layers, changed.source.bf16_bytes)
+        size = stored_bytes(plan, changed.source.layers, changed.source.bf16_bytes)
         return Quantised(
             model=self.request.model,
             architecture=source.architecture,

@@ -105,12 +105,3 @@ def plan_of(recipe: Recipe, layers: tuple[Layer, ...]) -> dict[str, Format]:
         layer.name: WIDE if asked[layer.name] == WIDE else fitted(asked[layer.name], layer.cols)
         for layer in layers
     }
-
-
-def size_of(plan: Mapping[str, Format], layers: tuple[Layer, ...], base_bytes: int) -> float:
-    """Packed size of a model: what is in no matrix stays at 16 bits, shared codes count once. [B]"""
-    shared = {one.name for one in layers if one.tied_to and plan[one.name] == plan[one.tied_to]}
-    stored = {one.name for one in layers if one.tied_to}  # the source keeps the other one
-    wide = sum(WIDE.bytes(one.rows, one.cols) for one in layers if one.name not in stored)
-    held = sum(plan[one.name].bytes(one.rows, one.cols) for one in layers if one.name not in shared)
-    return base_bytes - wide + held
