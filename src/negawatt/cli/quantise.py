@@ -52,10 +52,9 @@ _STAGES = {
 @click.option(
     "--as",
     "targets",
-    default="huggingface",
-    show_default=True,
     metavar="KINDS",
-    help="What to write, by commas: huggingface, openvino, onnxruntime, llamacpp, none.",
+    help="What to write, by commas: huggingface, openvino, onnxruntime, llamacpp, none.  "
+    "[default: huggingface; openvino for an encoder]",
 )
 @click.option(
     "--out",
@@ -68,6 +67,11 @@ _STAGES = {
     metavar="FILE",
     help="Calibration and evaluation text: .txt, .jsonl or a folder.",
 )
+@click.option(
+    "--task",
+    metavar="FILE",
+    help="Labelled examples for an encoder: .csv of two sentences and a score, or `label text`.",
+)
 @click.option("--seed", metavar="N", help="Start of every random draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -77,7 +81,8 @@ def command(
     method: str,
     transforms: tuple[str, ...],
     head: str,
-    targets: str,
+    targets: str | None,
+    task: str | None,
     out: Path | None,
     text: str | None,
     seed: str | None,
@@ -88,7 +93,8 @@ def command(
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. Nothing is searched:
     every linear layer gets the format named. What it loses is measured on held-out text beside
     the 16-bit model, and every artifact is reloaded and compared. Layers whose rows do not
-    divide into the groups get smaller ones. A stopped run goes on where it was.
+    divide into the groups get smaller ones. An encoder (BERT and its kin) is judged by how like
+    its base it is and by a task. A stopped run goes on where it was.
 
     \b
     Examples:
@@ -98,7 +104,9 @@ def command(
     from negawatt.cli.optimize import progress_shown
     from negawatt.wiring import quantise as wired
 
-    kinds = [kind.strip() for kind in targets.split(",") if kind.strip() not in {"", "none"}]
+    kinds = None
+    if targets is not None:
+        kinds = [kind.strip() for kind in targets.split(",") if kind.strip() not in {"", "none"}]
     with progress_shown(_STAGES) as progress:
         found = wired.quantise(
             model,
@@ -109,6 +117,7 @@ def command(
             targets=kinds,
             out=out,
             text=text,
+            task=task,
             progress=progress,
             flags={"run.seed": seed},
         )

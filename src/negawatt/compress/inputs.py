@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from negawatt.core.records import ENCODERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -63,8 +65,9 @@ def input_statistics(
     if not inside and not late:
         return
     paths = _block_paths(layers)
-    if not paths:
-        yield late, _whole(model, late, windows)
+    if not paths or _reads_whole(model):
+        for group in _grouped([*inside, *late]):
+            yield group, _whole(model, group, windows)
         return
     with _shown_attention(model):
         walk = _Walk(model, paths, windows)
@@ -86,6 +89,11 @@ def _shown_attention(model: Any) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(before)
+
+
+def _reads_whole(model: Any) -> bool:
+    """True for an encoder: its blocks are called in ways of their own, and it is small."""
+    return getattr(getattr(model, "config", None), "model_type", "") in ENCODERS
 
 
 def _block_paths(layers: Sequence[Layer]) -> list[str]:
@@ -206,9 +214,10 @@ def _whole(
     model: nn.Module, layers: Sequence[Layer], windows: NDArray[np.int64]
 ) -> Mapping[str, Tensor]:
     """Run the whole model, and gather what these layers are fed."""
+    named = {} if _reads_whole(model) else {"use_cache": False}
     with _watched(model, layers) as sums, torch.no_grad():
         for window in windows:
-            model(input_ids=torch.from_numpy(window)[None], use_cache=False)
+            model(input_ids=torch.from_numpy(window)[None], **named)
     return sums.result()
 
 

@@ -17,6 +17,9 @@ Array = Any
 Phase = Literal["prefill", "decode"]
 LayerKind = Literal["linear", "embedding", "head"]
 
+#: Types of models (`model_type` of a configuration) that read a text as a whole and write none.
+ENCODERS = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm-roberta"})
+
 _NAMED_WORKLOADS = {"chat": (128, 128, 1), "batch": (512, 64, 8)}
 
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from negawatt.models.likeness import Likeness
 from negawatt.reports.figures import plain
 from negawatt.reports.screen import fitting, put, ruled, title
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from negawatt.actions.quantise.records import Quantised
+    from negawatt.compress.quantised import Quantised
+    from negawatt.core.estimate import Estimate
 
 
 def show(found: Quantised, console: Console) -> None:
@@ -24,21 +26,18 @@ def show(found: Quantised, console: Console) -> None:
         console: Where to.
     """
     console = fitting(console)
-    recipe, quality = found.recipe, found.quality
+    recipe = found.recipe
     before = "".join(f"{name}, then " for name in recipe.transforms)
     put(title(f"{found.model}: {before}{recipe.method}"), console)
     table = ruled(console)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right")
     formats = Counter(found.formats.values())
-    loss, kl, same = quality.loss, quality.kl, quality.top1
     rows = {
         "formats": ", ".join(f"{name} ({count})" for name, count in formats.most_common()),
         "bits per weight, all counted": plain(found.bits_per_weight),
         "size": f"{plain(found.size_bytes / 1e6)} MB, of {plain(found.base_bytes / 1e6)} MB",
-        "perplexity": f"{loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%})",
-        "KL to the 16-bit model": f"{plain(kl.value)} ({plain(kl.low)} to {plain(kl.high)}) nat/token",
-        "same first choice": f"{same.value:.1%}",
+        **_lost(found),
         "time of the method": f"{plain(found.seconds)} s, {plain(found.cpu_seconds.value)} CPU-s",
         "energy of the method": f"{plain(found.energy.value)} J ({found.energy.kind.value}, "
         f"{plain(found.energy.low)} to {plain(found.energy.high)})",
@@ -49,7 +48,7 @@ def show(found: Quantised, console: Console) -> None:
     put(table, console)
     put(
         Text(
-            f"Measured on {quality.tokens:,} tokens of {quality.text}; "
+            f"Measured on {found.quality.tokens:,} tokens: {found.quality.text}; "
             f"{found.calibration_tokens:,} tokens for calibration."
         ),
         console,
@@ -58,3 +57,40 @@ def show(found: Quantised, console: Console) -> None:
         put(Text(f"- {note}"), console)
     for kind, folder in found.artifacts.items():
         put(Text(f"- {kind}: {folder}"), console)
+
+
+def _lost(found: Quantised) -> dict[str, str]:
+    """What was lost, and for an encoder what it takes now."""
+    quality = found.quality
+    if not isinstance(quality, Likeness):
+        loss, kl = quality.loss, quality.kl
+        return {
+            "perplexity": f"{loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%})",
+            "KL to the 16-bit model": f"{_range(kl)} nat/token",
+            "same first choice": f"{quality.top1.value:.1%}",
+        }
+    rows = {
+        f"{quality.measure} to the original": _range(quality.distance),
+        "same answer": f"{quality.same.value:.1%}",
+    }
+    if quality.task is not None:
+        task, change = quality.task, quality.task.change
+        rows[task.name] = (
+            f"{task.value:.4f}, was {task.base:.4f} "
+            f"({change.value:+.4f}, {change.low:+.4f} to {change.high:+.4f})"
+        )
+    if found.operations is not None:
+        work = found.operations
+        rows["size beside float32"] = f"1 / {work.float32_bytes / found.size_bytes:.2f}"
+        rows[f"multiplications, {work.tokens} tokens"] = (
+            f"{work.multiplications / 1e9:.3f} G, {work.narrow:.1%} by narrow weights"
+        )
+    for speed in found.speeds:
+        rows[f"CPU time of a text in {speed.engine.split()[0]}"] = (
+            f"{speed.narrow.value * 1e3:.2f} ms, {_range(speed.ratio)} of 16-bit weights"
+        )
+    return rows
+
+
+def _range(one: Estimate) -> str:
+    return f"{plain(one.value)} ({plain(one.low)} to {plain(one.high)})"

@@ -12,7 +12,7 @@ from negawatt import wiring
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
-    from negawatt.actions.quantise.records import Quantised
+    from negawatt.compress.quantised import Quantised
 
 
 def quantise(  # noqa: PLR0913  # as many choices as the command has
@@ -22,9 +22,10 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     method: str = "polished",
     transforms: Sequence[str] = (),
     head: str = "int8-row-sym",
-    targets: Sequence[str] = ("huggingface",),
+    targets: Sequence[str] | None = None,
     out: Path | None = None,
     text: str | None = None,
+    task: Path | str | None = None,
     progress: Progress = lambda stage, share: None,
     flags: Mapping[str, object] | None = None,
 ) -> Quantised:
@@ -36,7 +37,10 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         method: Name of a quantiser, such as "rtn", "gptq", "signround" or "polished".
         transforms: Names of transforms that go before, in order: "awq", "smooth", "rotate".
         head: Format of head and embedding; "bf16" leaves them as they are.
-        targets: What to write: "huggingface" or names of engines; nothing when empty.
+        targets: What to write: "huggingface" or names of engines; nothing when empty. For a
+            decoder "huggingface" when None, for an encoder "openvino".
+        task: Labelled examples for an encoder: a .csv file of sentence, sentence, score, or lines
+            of `label text`; STS-B where it is at hand when None.
         out: Folder for what is written and kept; made from the model's name when None.
         text: Calibration and evaluation text; what `optimize` takes when None.
         progress: Told the stage and the share of it that is done.
@@ -50,15 +54,19 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     if settings.hub.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from negawatt.actions.quantise.job import quantise as run
-    from negawatt.actions.quantise.records import HUGGINGFACE, Recipe, Request
+    from negawatt.actions.quantise.request import HUGGINGFACE, Request
+    from negawatt.compress.quantised import Recipe
     from negawatt.core import registry
     from negawatt.core.records import Format
     from negawatt.models import origin
+    from negawatt.models.encoder import find_encoder
 
     # An unknown name is refused before any work is done.
     registry.load(registry.QUANTISERS, method)
     for name in transforms:
         registry.load(registry.TRANSFORMS, name)
+    if targets is None:
+        targets = (HUGGINGFACE,) if find_encoder(model) is None else ("openvino",)
     request = Request(
         model=model,
         recipe=Recipe(Format.parse(format), method, tuple(transforms), Format.parse(head)),
@@ -66,6 +74,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         out=out or wiring.default_out(model),
         text=text,
         seed=settings.run.seed,
+        task=None if task is None else Path(task),
     )
     engines = {name: wiring.runtime(name) for name in request.targets if name != HUGGINGFACE}
     size = origin.weight_bytes(model)

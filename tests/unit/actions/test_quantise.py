@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import negawatt
 from negawatt.actions.optimize.plans import stored_bytes
-from negawatt.actions.quantise.records import Quantised, Recipe, fitted, plan_of
 from negawatt.cli import root
+from negawatt.compress.quantised import Quantised, Recipe, fitted, plan_of
 from negawatt.core.errors import BrokenWeights, UsageError
 from negawatt.core.records import Format, Layer
 from negawatt.reports.quantised import show

@@ -19,8 +19,9 @@ from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import divergence, stored_bytes
 from negawatt.actions.optimize.stages import Texts
 from negawatt.actions.quantise import work as tasks
-from negawatt.actions.quantise.records import HUGGINGFACE, Quantised, Request, plan_of
+from negawatt.actions.quantise.request import HUGGINGFACE, Request
 from negawatt.compress.bank import WeightBank
+from negawatt.compress.quantised import Quantised, plan_of
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
@@ -33,7 +34,8 @@ T = TypeVar("T")
 _VERSION = 1  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
 _DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
-_SAME_KL = 1e-3  # nat/token between two carriers of the same weights
+_SAME = 1e-3  # between two carriers of the same weights, by `apart`
+_PROBE = 64  # tokens on which they are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,19 @@ def quantise(
     memory.frugal()
     with claimed(request.out) as work:
         try:
-            return _Job(request, tools, targets, effort or Effort(), work).run()
+            shop = tools.workshop
+            shop.change(tools.reference)
+            kind = _kind(request.model)
+            return kind(request, tools, targets, effort or Effort(), work).run()
         finally:
             tools.workshop.close()
 
 
-class _Job:
+class Job:
+    """For decoders; encoders have other texts, figures and artifacts."""
+
+    preparing: Callable[..., ModelSource] = staticmethod(stages.prepared)
+
     def __init__(
         self,
         request: Request,
@@ -100,17 +109,17 @@ class _Job:
         )
 
     def run(self) -> Quantised:
-        shop, tools = self.tools.workshop, self.tools
-        shop.change(tools.reference)
-        source: ModelSource = shop.call(stages.prepared, tools, self.order, self.work)
+        """Do it."""
+        shop = self.tools.workshop
+        source: ModelSource = shop.call(self.preparing, self.tools, self.order, self.work)
         need_space(self.work, _DISK * source.bf16_bytes)
         for name, engine in self.targets.items():
             _check_target(name, engine, plan_of(self.recipe, source.layers))
-        self._read(source)
+        self.read(source)
         changed = self._rewritten(source)
         plan = plan_of(self.recipe, changed.source.layers)
         bank, rounding = self._rounded(changed.source, plan)
-        quality = self._quality(changed.source, plan, bank)
+        quality = self.quality(changed.source, plan, bank)
         spent = (*changed.spent, rounding)
         notes = (
             *changed.told,
@@ -136,23 +145,39 @@ class _Job:
             peak_bytes=shop.held.total,
             notes=notes,
             artifacts=artifacts,
+            **self.more(changed.source, plan),
         )
 
-    def _read(self, source: ModelSource) -> None:
+    def more(self, source: ModelSource, plan: Mapping[str, Format]) -> dict[str, Any]:
+        """What there is to tell beside it."""
+        del source, plan
+        return {}
+
+    def read(self, source: ModelSource) -> None:
         """The base's own answers on the text, and the journal that belongs to all of it."""
         tools, shop = self.tools, self.tools.workshop
-        key = fingerprint(source.digest, source.off_grid, self.order.seed)
-        self.base = place_of(self.work, tools.reference, key)
-        if not self.base.exists():
-            shop.call(stages.convert, tools, tools.reference, source, self.base)
+        key = self.converted(source)
         shop.change(tools.reference, model=source.folder)
         told = self.base, f"{key} {tools.reference.version}"
         self.texts: Texts = shop.call(stages.read_texts, tools, self.order, source, told, self.work)
-        corpus, effort = self.texts.corpus, self.order.effort
-        self.windows: NDArray[np.int64] = corpus.calibration[: effort.hessian_windows]
-        digest = fingerprint(
-            _VERSION, key, dict(corpus.digests), effort, self.recipe, tools.versions
-        )
+        corpus = self.texts.corpus
+        self.probe = self.texts.test.exam.windows[:1, :_PROBE]
+        self.open_journal(corpus.calibration, key, dict(corpus.digests))
+
+    def converted(self, source: ModelSource) -> str:
+        """Have the model in the reference engine's form; returns the key of what it is."""
+        tools = self.tools
+        key = fingerprint(source.digest, source.off_grid, self.order.seed)
+        self.base = place_of(self.work, tools.reference, key)
+        if not self.base.exists():
+            tools.workshop.call(stages.convert, tools, tools.reference, source, self.base)
+        return key
+
+    def open_journal(self, windows: NDArray[np.int64], *facts: object) -> None:
+        """Keep what is done under all that decides it."""
+        effort = self.order.effort
+        self.windows = windows[: effort.hessian_windows]
+        digest = fingerprint(_VERSION, facts, effort, self.recipe, self.tools.versions)
         self.key = digest[:12]
         self.journal = Journal(self.work / f"steps-{self.key}", digest)
 
@@ -179,9 +204,8 @@ class _Job:
         )
         return bank, spent
 
-    def _quality(
-        self, source: ModelSource, plan: Mapping[str, Format], bank: WeightBank
-    ) -> Quality:
+    def quality(self, source: ModelSource, plan: Mapping[str, Format], bank: WeightBank) -> Any:
+        """What the rounded model loses: a `Quality`, or a `Likeness`."""
         tools = self.tools
         place = self.work / f"graded-{self.key}"
 
@@ -211,12 +235,11 @@ class _Job:
     ) -> dict[str, str]:
         """Every artifact asked for, reloaded and compared with the graded model."""
         tools, shop = self.tools, self.tools.workshop
-        tokens = self.texts.test.exam.windows[:1, :64]
+        tokens = self.probe
         place = self.work / f"graded-{self.key}"
         shop.change(tools.reference, model=source.folder)
         view = bank.view(plan)
         wanted = shop.call(tasks.exact_logits, tools, source, view, tokens, place)
-        card = self._card(quality)
         written: dict[str, str] = {}
         for i, name in enumerate(self.request.targets):
             tools.progress("export", i / len(self.request.targets))
@@ -224,22 +247,26 @@ class _Job:
             engine = self.targets.get(name, tools.reference)
             shop.change(engine, model=source.folder)
             if name == HUGGINGFACE:
-                shop.call(tasks.write_foreign, tools, source, view, out, card)
+                shop.call(tasks.write_foreign, tools, source, view, out, self.card(quality))
                 found = shop.call(finish.reloaded, tools, out, tokens)
             else:
                 found = shop.call(tasks.write_served, tools, engine, source, view, (out, tokens))
-            kl = divergence(wanted, found)
-            if not kl < _SAME_KL:
+            apart = self.apart(wanted, found)
+            if not apart < _SAME:
                 raise NumericsGateFailed(
-                    f"the {name} artifact, reloaded, differs from the graded model: "
-                    f"KL {kl:.2e} nat/token",
+                    f"the {name} artifact, reloaded, differs from the graded model by {apart:.2e}",
                     fix="report it with `negawatt doctor --json`; the other artifacts are good",
                 )
             written[name] = out.name
         tools.progress("export", 1.0)
         return written
 
-    def _card(self, quality: Quality) -> dict[str, str]:
+    def apart(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+        """How far two carriers of the same weights are from each other. [nat/token]"""
+        return divergence(one, other)
+
+    def card(self, quality: Quality) -> dict[str, str]:
+        """What the model card says."""
         recipe, loss = self.recipe, quality.loss
         before = f" after {' and '.join(recipe.transforms)}" if recipe.transforms else ""
         return {
@@ -254,6 +281,13 @@ class _Job:
     def _resumed(self) -> list[str]:
         kept = [step.name for step in self.journal.steps if step.resumed]
         return [f"Kept from an earlier run: {', '.join(kept)}."] if kept else []
+
+
+def _kind(model: str) -> type[Job]:
+    from negawatt.actions.quantise.encoder import EncoderJob
+    from negawatt.models.encoder import find_encoder
+
+    return Job if find_encoder(model) is None else EncoderJob
 
 
 def _check_target(name: str, engine: Runtime, plan: Mapping[str, Format]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from negawatt.actions.optimize import finish
 from negawatt.actions.optimize.order import Tools
 from negawatt.compress.bank import BankView, WeightBank
 from negawatt.core.protocols import RunOptions, Runtime
-from negawatt.core.records import Format, Quality
+from negawatt.core.records import ENCODERS, Format, Quality
 from negawatt.models.load import load_reference
 from negawatt.models.quality import Reference, score
 from negawatt.models.source import ModelSource
@@ -50,16 +52,26 @@ def round_layers(
     def tell(done: int, total: int) -> None:
         tools.progress("candidates", done / total)
 
-    model = load_reference(source.folder)
+    model = loaded(source)
     fill_bank(model, source.layers, plan, windows, bank, tell, method=method)
     return len(source.layers)
+
+
+def loaded(source: ModelSource) -> Any:
+    """The model to round: a decoder in 16 bits, an encoder as it is."""
+    from negawatt.models.encoder import load_encoder
+
+    wide = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+    if wide.get("model_type") in ENCODERS:
+        return load_encoder(source.folder, wide)
+    return load_reference(source.folder)
 
 
 def grade(
     tools: Tools, source: ModelSource, weights: BankView, base: Reference, place: Path
 ) -> Quality:
     """What the rounded model loses on the test text, computed by the reference engine."""
-    _build(tools, source, weights, place)
+    build(tools, source, weights, place)
     with tools.reference.open(place, RunOptions(threads=tools.cores, steps="read")) as session:
         return score(session, base, progress=lambda _, share: tools.progress("grade", share))
 
@@ -68,7 +80,7 @@ def exact_logits(
     tools: Tools, source: ModelSource, weights: BankView, tokens: NDArray[np.int64], place: Path
 ) -> NDArray[np.float32]:
     """Logits of the rounded model in float32."""
-    _build(tools, source, weights, place)
+    build(tools, source, weights, place)
     options = RunOptions(threads=tools.cores, precision="exact", steps="read")
     with tools.reference.open(place, options) as session:
         return np.asarray(session.forward(tokens))
@@ -108,7 +120,7 @@ def write_served(
         return np.asarray(session.forward(tokens))
 
 
-def _build(tools: Tools, source: ModelSource, weights: BankView, place: Path) -> None:
+def build(tools: Tools, source: ModelSource, weights: BankView, place: Path) -> None:
     """The rounded model in the reference engine's form, made anew when there is none."""
     if place.exists():
         return

@@ -15,6 +15,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from negawatt.core.errors import BrokenWeights, NotAModel, UnsupportedArchitecture
+from negawatt.core.records import ENCODERS
 
 
 @contextmanager
@@ -93,7 +94,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     model: Any
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
+            model = _builder(folder).from_pretrained(
                 folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
             )
     except (OSError, ValueError, RuntimeError) as error:
@@ -104,6 +105,33 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     model.eval()
     model.requires_grad_(requires_grad=False)
     return model
+
+
+def is_encoder(folder: Path) -> bool:
+    """True for a model that reads a text as a whole and writes none."""
+    return _told(folder).get("model_type") in ENCODERS
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told
+
+
+def _builder(folder: Path) -> Any:
+    """The class that builds the model: an encoder's own, or the one for all decoders."""
+    if not is_encoder(folder):
+        return AutoModelForCausalLM
+    name = next(iter(_told(folder).get("architectures") or ()), "")
+    found = getattr(transformers, name, None)
+    if found is None:
+        raise NotAModel(
+            f"{folder / 'config.json'} names no architecture that transformers has: {name!r}",
+            fix='name it there, for example "architectures": ["BertModel"]',
+        )
+    return found
 
 
 def embedding_scale(module: torch.nn.Embedding) -> float:
@@ -132,7 +160,8 @@ def matrices(folder: Path) -> dict[str, tuple[int, int]]:
     try:
         with quiet(), torch.device("meta"):
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            build: Callable[[Any], Any] = AutoModelForCausalLM.from_config
+            builder = _builder(folder)
+            build: Callable[[Any], Any] = getattr(builder, "from_config", builder)
             model = build(config)
     except (OSError, ValueError, KeyError) as error:
         raise NotAModel(

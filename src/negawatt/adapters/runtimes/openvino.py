@@ -8,6 +8,7 @@ from pathlib import Path
 
 from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
 from negawatt.adapters.runtimes.openvino_compress import replace_weights
+from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
@@ -119,7 +120,10 @@ class OpenVinoRuntime:
         graph = artifact / _GRAPH
         if any(map(_multiplied_wide, manifest.layers.values())):
             self._try_first(["session", str(graph)], manifest.digest, options)
-        return OpenVinoSession(ov.Core(), graph, options, manifest.files[_WEIGHTS])
+        core, size = ov.Core(), manifest.files[_WEIGHTS]
+        if any(port.get_any_name() == "beam_idx" for port in core.read_model(graph).inputs):
+            return OpenVinoSession(core, graph, options, size)
+        return OpenVinoEncoder(core, graph, options, size)
 
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions

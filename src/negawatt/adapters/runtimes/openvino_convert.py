@@ -9,8 +9,15 @@ from typing import Any
 import torch
 
 from negawatt.adapters.runtimes.artifact import Place
-from negawatt.adapters.runtimes.huggingface import embedding_scale, load, quiet, stored_dtype
+from negawatt.adapters.runtimes.huggingface import (
+    embedding_scale,
+    is_encoder,
+    load,
+    quiet,
+    stored_dtype,
+)
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.torch_session import ending
 from negawatt.adapters.runtimes.traced_step import Step, cache_shape
 from negawatt.core.errors import UnsupportedArchitecture
 
@@ -28,10 +35,15 @@ def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
         Inputs: `tokens` int64 [batch, new], `mask` int64 [batch, past + new],
         `positions` int64 [batch, new], `keep` int64 [kept], `beam_idx` int32 [batch].
         Output: `logits` float32 [batch, kept, vocabulary].
+        An encoder keeps no cache. Inputs: `tokens` and `mask` int64 [batch, new]. Output:
+        `ending` float32 [batch, new, width], hidden states or logits, or [batch, 1, labels].
     """
     stored = stored_dtype(folder)
     # float32 sources go to float16: of the two 16-bit forms it keeps three more bits.
     model = load(folder, torch.float16 if stored == torch.float32 else stored)
+    if is_encoder(folder):
+        graph = _trace_encoder(model)
+        return graph, _places(graph, model)
     graph = _trace(model)
     places = _places(graph, model)
     _name_ports(graph, *cache_shape(model))
@@ -41,9 +53,6 @@ def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
 
 
 def _trace(model: Any) -> ov.Model:
-    from openvino.frontend.pytorch import patch_model
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
     heads, width = cache_shape(model)
     blocks = model.config.get_text_config().num_hidden_layers
     positions = torch.arange(_PAST, _PAST + _NEW).expand(_BATCH, _NEW)
@@ -54,20 +63,52 @@ def _trace(model: Any) -> ov.Model:
         torch.arange(_NEW - _KEEP, _NEW),
         *(torch.zeros(_BATCH, heads, _PAST, width) for _ in range(2 * blocks)),
     )
+    with quiet(), torch.inference_mode():
+        _plain_embedding(model.get_input_embeddings())
+        return _traced(model, Step(model), example)
+
+
+def _trace_encoder(model: Any) -> ov.Model:
+    """The graph of a model that reads a text as a whole."""
+    example = tuple(torch.ones(_BATCH, _NEW, dtype=torch.int64) for _ in range(2))
+    with quiet(), torch.inference_mode():
+        graph = _traced(model, Reading(model), example)
+    for port, name in zip(graph.inputs, ("tokens", "mask"), strict=True):
+        port.get_tensor().set_names({name})
+        port.get_node().set_friendly_name(name)
+    graph.outputs[0].get_tensor().set_names({"ending"})
+    graph.reshape({name: ov.PartialShape([-1, -1]) for name in ("tokens", "mask")})
+    return graph
+
+
+class Reading(torch.nn.Module):
+    """An encoder with the inputs and the output that its graph has."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What the model ends in, [batch, positions or 1, width]."""
+        return ending(self.model(input_ids=tokens, attention_mask=mask))
+
+
+def _traced(model: Any, step: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> ov.Model:
+    from openvino.frontend.pytorch import patch_model
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     # Emits the 16-bit weights as constants and traces everything else in float32,
     # so a float32 copy of the weights never exists.
     traceable: Callable[[Any], None] = vars(patch_model)["__make_16bit_traceable"]
-    with quiet(), torch.inference_mode():
-        _plain_embedding(model.get_input_embeddings())
-        traceable(model)
-        try:
-            # Checking would trace a second time and hold a copy of the weights.
-            decoder = TorchScriptPythonDecoder(
-                Step(model), example_input=example, trace_kwargs={"check_trace": False}
-            )
-            return ov.convert_model(decoder, example_input=example)
-        finally:
-            patch_model.unpatch_model(model, _PATCH)
+    traceable(model)
+    try:
+        # Checking would trace a second time and hold a copy of the weights.
+        decoder = TorchScriptPythonDecoder(
+            step, example_input=example, trace_kwargs={"check_trace": False}
+        )
+        return ov.convert_model(decoder, example_input=example)
+    finally:
+        patch_model.unpatch_model(model, _PATCH)
 
 
 def _plain_embedding(embedding: Any) -> None:
@@ -84,7 +125,7 @@ def _plain_embedding(embedding: Any) -> None:
 def _places(graph: ov.Model, model: Any) -> dict[str, Place]:
     """Find the operation that reads each weight matrix, and give it a lasting name."""
     names = {id(module): name for name, module in model.named_modules()}
-    head = names[id(model.get_output_embeddings())]
+    head = names.get(id(model.get_output_embeddings()))
     places = {}
     for constant in graph.get_ops():
         found = constant.get_friendly_name()
@@ -95,7 +136,7 @@ def _places(graph: ov.Model, model: Any) -> dict[str, Place]:
             node = port.get_node()
             kind = node.get_type_name()
             tied = kind == "MatMul" and path == names[id(model.get_input_embeddings())]
-            name = head if tied else path
+            name = head if tied and head is not None else path
             if kind not in {"MatMul", "Gather"} or name in places:
                 raise UnsupportedArchitecture(
                     f"{path} is read by {kind} in a way this converter does not know",

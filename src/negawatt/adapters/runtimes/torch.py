@@ -105,8 +105,8 @@ class TorchRuntime:
         """Load an artifact: bfloat16 when "fast", float32 when "exact"."""
         import torch
 
-        from negawatt.adapters.runtimes.huggingface import load, stored_dtype
-        from negawatt.adapters.runtimes.torch_session import TorchSession
+        from negawatt.adapters.runtimes.huggingface import is_encoder, load, stored_dtype
+        from negawatt.adapters.runtimes.torch_session import TorchEncoder, TorchSession
         from negawatt.adapters.runtimes.torch_weights import install, read_codes
 
         manifest = unseal(artifact, self.name)
@@ -115,7 +115,8 @@ class TorchRuntime:
         codes = artifact / _CODES
         coded = dict(read_codes(codes)) if _CODES in manifest.files else {}
         held = install(model, coded, exact=exact)
-        return TorchSession(model, options.threads, held)
+        kind = TorchEncoder if is_encoder(artifact) else TorchSession
+        return kind(model, options.threads, held)
 
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions

@@ -93,6 +93,36 @@ class TorchSession:
         return self._model
 
 
+class TorchEncoder(TorchSession):
+    """An encoder: it has no cache, and every call reads a text of its own.
+
+    `forward` returns what the model ends in, float32: hidden states or logits of every
+    position, [batch, new, width], or of the whole text, [batch, 1, labels].
+    """
+
+    def forward(self, tokens: Array, *, keep: int | None = None) -> Array:
+        """Read `tokens`; the last `keep` positions of what comes out."""
+        model = self._live()
+        given, keep = checked(tokens, 0, keep)
+        with _threads(self._threads), torch.inference_mode():
+            ids = torch.from_numpy(given)
+            found = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+            values = ending(found)
+            return np.asarray(values[:, -keep:].float().numpy())
+
+    def stream(
+        self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
+    ) -> Iterator[int]:
+        """Refuse: an encoder writes nothing."""
+        raise UsageError("an encoder writes no text", fix="give a model that does, a decoder")
+
+
+def ending(found: Any) -> torch.Tensor:
+    """What a model ends in: logits where it has them, else hidden states, [batch, ..., width]."""
+    values: torch.Tensor = found.logits if hasattr(found, "logits") else found.last_hidden_state
+    return values if values.ndim > 2 else values[:, None]
+
+
 class TorchKernel:
     """`copies` distinct dense products; see `negawatt.core.protocols.Kernel`."""
 

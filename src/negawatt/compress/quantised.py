@@ -1,16 +1,15 @@
-"""What `negawatt quantise` is asked for, and what it found."""
+"""One method over a whole model: how to round, and what came of it; plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.records import Format, Layer, Quality
+from negawatt.models.likeness import Likeness
 
-HUGGINGFACE = "huggingface"
 WIDE, HAVEN = Format(16), Format(8)
 _LEAST = 16  # weights that share a scale
 
@@ -46,15 +45,24 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One `negawatt quantise`, as the user asked for it."""
+class Operations:
+    """What reading one text takes, whatever the engine."""
 
-    model: str
-    recipe: Recipe
-    targets: tuple[str, ...]  # what to write: `huggingface` or names of engines
-    out: Path
-    text: str | None = None
-    seed: int = 0
+    tokens: int  # of the text
+    multiplications: int  # of all products, attention included
+    narrow: float  # share of them with weights of 8 bits or fewer [1]
+    float32_bytes: int  # of the original's weights [B]
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Reading with an engine, raced in turns against the same engine with 16-bit weights."""
+
+    engine: str
+    tokens: int  # of the text
+    wide: Estimate  # CPU time with 16-bit weights [s/text]
+    narrow: Estimate  # of the artifact [s/text]
+    ratio: Estimate  # narrow over wide, paired [1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class Quantised:
     bits_per_weight: float  # scales, zero points and what stays at 16 bits counted [bit]
     size_bytes: float  # packed, shared matrices once [B]
     base_bytes: int  # at 16 bits [B]
-    quality: Quality  # paired with the 16-bit model on held-out text
+    quality: Quality | Likeness  # of a decoder or an encoder, paired with the base
     calibration_tokens: int
     seconds: float  # of transforming and rounding, by the wall [s]
     cpu_seconds: Estimate  # of the same [s]
@@ -76,6 +84,8 @@ class Quantised:
     peak_bytes: int  # held by the job's processes at most [B]
     notes: tuple[str, ...]
     artifacts: Mapping[str, str]  # kind -> folder below the one asked for
+    operations: Operations | None = None  # of reading one text, beside float32
+    speeds: tuple[Speed, ...] = ()  # of engines that got an artifact
 
 
 def fitted(fmt: Format, cols: int) -> Format:
