@@ -87,7 +87,8 @@ def prepare_encoder(model: str, path: Path, work: Path) -> ModelSource:
     config = read_config(path / "config.json")
     built = load_encoder(path, config)
     architecture = type(built).__name__
-    ending_of(architecture)
+    if ending_of(architecture) == "embedding" and getattr(built, "pooler", None) is not None:
+        built.pooler = None  # made for another use: no vector of a position goes through it
     partial = folder.with_name("model.partial")
     for old in (partial, folder):
         shutil.rmtree(old, ignore_errors=True)
@@ -151,6 +152,8 @@ def load_encoder(folder: Path, config: Mapping[str, Any] | None = None) -> Any:
                 f"{part} holds values that are not finite numbers",
                 fix="download the file again; if they are in the original, it cannot be used",
             )
+    if "pooler." in " ".join(report["missing_keys"]):
+        found.pooler = None
     return found.eval().requires_grad_(requires_grad=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from negawatt.core.records import ENCODERS
 from negawatt.models.quiet import quiet
 from negawatt.models.tokenizer import load_tokenizer
 
@@ -34,9 +35,10 @@ def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.M
 def ready(folder: Path) -> None:
     """Bring in the code of a model's architecture and its tokenizer, but none of its weights."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     load_tokenizer(folder)
     with quiet(), torch.device("meta"):  # shapes without values
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        cast("Any", AutoModelForCausalLM).from_config(config, dtype=torch.bfloat16)
+        kind: Any = AutoModel if config.model_type in ENCODERS else AutoModelForCausalLM
+        kind.from_config(config, dtype=torch.bfloat16)

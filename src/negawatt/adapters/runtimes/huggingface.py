@@ -94,8 +94,13 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
     model: Any
     try:
         with quiet():
-            model = _builder(folder).from_pretrained(
-                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+            builder = _builder(folder)
+            fused = getattr(builder, "_supports_sdpa", True)  # some encoders have no such form
+            model = builder.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa" if fused else "eager",
+                local_files_only=True,
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise BrokenWeights(

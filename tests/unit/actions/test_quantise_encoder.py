@@ -1,0 +1,147 @@
+"""One method over an encoder: likeness, a task, operations, and an artifact that says the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+from small_encoder import WORDS, manual, small_encoder
+
+import negawatt
+from negawatt.adapters.runtimes.torch import TorchRuntime
+from negawatt.cli import root
+from negawatt.compress.quantised import Quantised
+from negawatt.core.errors import UsageError
+from negawatt.core.protocols import RunOptions
+from negawatt.models.likeness import Likeness
+from negawatt.reports.quantised import show
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("task") / "pairs.csv"
+    lines = [f"a name is bound {i},the value {i % 3} of it,{i % 5}" for i in range(20)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def run(model: Path, out: Path, **changes: Any) -> Quantised:
+    text = manual(out.parent / "manual.txt")  # where other corpora may be at hand
+    given: dict[str, Any] = {"format": "int8-row-sym", "targets": (), "text": str(text)}
+    return negawatt.quantise(str(model), out=out, **(given | changes))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, task: Path) -> tuple[Quantised, Path]:
+    pytest.importorskip("openvino")
+    folder = tmp_path_factory.mktemp("encoder")
+    model = small_encoder(folder / "model")
+    out = folder / "out"
+    return run(model, out, format="int4-g32-sym", targets=("openvino",), task=task), out
+
+
+def test_it_tells_likeness_task_operations_and_speed(found: tuple[Quantised, Path]) -> None:
+    result, _ = found
+    quality = result.quality
+    assert isinstance(quality, Likeness)
+    assert 0 < quality.distance.value < 0.5
+    assert quality.task is not None
+    assert quality.task.examples == 20
+    work = result.operations
+    assert work is not None
+    linear = 2 * (4 * 64 * 64 + 2 * 64 * 96)
+    assert work.multiplications == 128 * linear + 2 * 2 * 128 * 128 * 64
+    assert work.narrow == pytest.approx(128 * linear / work.multiplications)
+    assert result.size_bytes < 0.3 * work.float32_bytes
+    (speed,) = result.speeds
+    assert speed.tokens == 128
+    assert 0 < speed.ratio.value < 20
+
+
+def test_the_artifact_says_what_was_graded(found: tuple[Quantised, Path]) -> None:
+    from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
+
+    _, out = found
+    graded = next((out / "work").glob("graded-*"))
+    tokens = np.random.default_rng(0).integers(5, WORDS, (2, 17))
+    exact = RunOptions(precision="exact")
+    with (
+        TorchRuntime().open(graded, exact) as one,
+        OpenVinoRuntime().open(out / "openvino", exact) as other,
+    ):
+        wanted, got = one.forward(tokens), other.forward(tokens)
+        assert wanted.shape == (2, 17, 64)
+        np.testing.assert_allclose(got, wanted, rtol=2e-2, atol=2e-2)
+        np.testing.assert_array_equal(other.forward(tokens), got)  # nothing is remembered
+        assert other.forward(tokens, keep=3).shape == (2, 3, 64)
+        for session in (one, other):
+            with pytest.raises(UsageError, match="writes"):
+                session.stream([1, 2], max_new=2)
+    with pytest.raises(UsageError, match="closed"):
+        other.forward(tokens)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "measure"),
+    [("DistilBertForSequenceClassification", "KL"), ("BertForMaskedLM", "KL"), ("MPNetModel", "1")],
+)
+def test_other_endings_and_families_work(architecture: str, measure: str, tmp_path: Path) -> None:
+    task = tmp_path / "labels.txt"
+    task.write_text("\n".join(f"{i % 3} a name is bound {i}" for i in range(12)), encoding="utf-8")
+    labelled = "Sequence" in architecture
+    result = run(
+        small_encoder(tmp_path / "model", architecture),
+        tmp_path / "out",
+        targets=("openvino",),
+        task=task if labelled else None,
+    )
+    assert isinstance(result.quality, Likeness)
+    assert result.quality.measure.startswith(measure)
+    assert 0 < result.quality.distance.value < 0.1
+    assert (result.quality.task is not None) == labelled
+
+
+def test_a_second_run_goes_on_from_the_first(
+    found: tuple[Quantised, Path], task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from negawatt.actions.quantise import work
+
+    result, out = found
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was done already")
+
+    monkeypatch.setattr(work, "round_layers", never)
+    again = run(out.parent / "model", out, format="int4-g32-sym", task=task)
+    assert again.quality == result.quality
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"transforms": ("awq",)}, "decoders"), ({"targets": ("huggingface",)}, "huggingface")],
+)
+def test_what_encoders_do_not_have_is_refused(
+    found: tuple[Quantised, Path], tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        run(found[1].parent / "model", tmp_path, **changes)
+
+
+def test_the_page_and_the_json_have_the_figures(
+    found: tuple[Quantised, Path], task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(found[0], Console(width=120))
+    told = capsys.readouterr().out
+    for part in ("1 - cosine", "Spearman on pairs.csv", "multiplications", "CPU time of a text"):
+        assert part in told
+    model, out = found[1].parent / "model", found[1]
+    asked = ["quantise", str(model), "--format", "int4-g32-sym", "--task", str(task)]
+    asked += ["--text", str(manual(out.parent / "manual.txt"))]
+    shown = CliRunner().invoke(root, [*asked, "--as", "none", "--out", str(out), "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert json.loads(shown.stdout)["quality"]["measure"] == "1 - cosine"
