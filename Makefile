@@ -127,6 +127,7 @@ bench-energy: $(VENV)/.negawatt ## try the energy model on published measurement
 .PHONY: bench-compress
 bench-compress: $(VENV)/.smollm2 $(VENV)/.engines ## set negawatt's plans beside what other tools make of a model
 	@$(BIN)/python bench/compress/run.py
+	@$(BIN)/python bench/compress/alone.py
 
 .PHONY: bench-gpu
 bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU

@@ -91,19 +91,33 @@ def test_the_artifact_says_what_was_graded(found: tuple[Quantised, Path]) -> Non
     [("DistilBertForSequenceClassification", "KL"), ("BertForMaskedLM", "KL"), ("MPNetModel", "1")],
 )
 def test_other_endings_and_families_work(architecture: str, measure: str, tmp_path: Path) -> None:
-    task = tmp_path / "labels.txt"
-    task.write_text("\n".join(f"{i % 3} a name is bound {i}" for i in range(12)), encoding="utf-8")
-    labelled = "Sequence" in architecture
+    tasks = {
+        "DistilBertForSequenceClassification": "\n".join(f"{i % 3} a name {i}" for i in range(12)),
+        "MPNetModel": "\n".join(f"a name {i},a value,{i % 4}" for i in range(12)),
+    }
+    task = tmp_path / ("pairs.csv" if architecture == "MPNetModel" else "labels.txt")
+    task.write_text(tasks.get(architecture, ""), encoding="utf-8")
     result = run(
         small_encoder(tmp_path / "model", architecture),
         tmp_path / "out",
         targets=("openvino",),
-        task=task if labelled else None,
+        task=task if architecture in tasks else None,
     )
     assert isinstance(result.quality, Likeness)
     assert result.quality.measure.startswith(measure)
     assert 0 < result.quality.distance.value < 0.1
-    assert (result.quality.task is not None) == labelled
+    assert (result.quality.task is not None) == (architecture in tasks)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "line"),
+    [("BertForMaskedLM", "1 a name"), ("BertModel", "1 a name"), ("MPNetModel", "0 a name")],
+)
+def test_a_task_of_another_kind_is_refused(architecture: str, line: str, tmp_path: Path) -> None:
+    task = tmp_path / "labels.txt"
+    task.write_text(f"{line}\n{line}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="cannot be asked"):
+        run(small_encoder(tmp_path / "model", architecture), tmp_path / "out", task=task)
 
 
 def test_a_second_run_goes_on_from_the_first(

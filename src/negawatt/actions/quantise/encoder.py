@@ -65,6 +65,7 @@ class EncoderJob(Job):
         shop.change(tools.reference, model=None)
         self.task = self.request.task or _usual_task(tools, source)
         self.examples = read_task(self.task) if self.task else []
+        _check_task(self.examples, source.architecture)
         windows, self.held_out, self.told = shop.call(read_windows, tools, self.order, source)
         self.probe = self.held_out[:1]
         self.open_journal(windows, key, self.told, [str(one) for one in self.examples])
@@ -139,6 +140,17 @@ def _usual_task(tools: Tools, source: ModelSource) -> Path | None:
         return None
     found = tools.data / _TASK
     return found if found.is_file() else None
+
+
+def _check_task(examples: Sequence[Example], architecture: str) -> None:
+    """Raise `UsageError` for examples that this kind of model cannot answer."""
+    wanted = {"embedding": 2, "labels": 1, "tokens": 0}[ending_of(architecture)]
+    if any(len(one.texts) != wanted for one in examples):
+        form = ("no examples at all", "lines of `label text`", "sentence, sentence, score")[wanted]
+        raise UsageError(
+            f"{architecture} cannot be asked what this task asks",
+            fix=f"for such a model --task takes {form}",
+        )
 
 
 # ------------------------------------------------------------------- what workers do
