@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from negawatt.core.errors import UsageError
@@ -106,12 +106,22 @@ def fitted(fmt: Format, cols: int) -> Format:
     return replace(fmt, group=group)
 
 
-def plan_of(recipe: Recipe, layers: tuple[Layer, ...]) -> dict[str, Format]:
-    """The format of every layer."""
-    asked = {
-        layer.name: recipe.format if layer.kind == "linear" else recipe.head for layer in layers
-    }
-    return {
-        layer.name: WIDE if asked[layer.name] == WIDE else fitted(asked[layer.name], layer.cols)
-        for layer in layers
-    }
+def plan_of(
+    recipe: Recipe, layers: tuple[Layer, ...], executed: Sequence[Sequence[Format]] = ()
+) -> dict[str, Format]:
+    """The format of every layer.
+
+    Args:
+        recipe: What was asked for.
+        layers: Of the model.
+        executed: Formats of each engine that is to run it. What takes the place of a format that
+            does not fit is one that all of them execute, 16 bits at last.
+    """
+    plan = {}
+    for layer in layers:
+        asked = recipe.format if layer.kind == "linear" else recipe.head
+        found = asked if asked == WIDE else fitted(asked, layer.cols)
+        if found != asked and not all(found in formats for formats in executed):
+            found = WIDE
+        plan[layer.name] = found
+    return plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,26 @@ def test_a_shared_matrix_weighs_once_only_while_it_is_one() -> None:
     assert stored_bytes(dict.fromkeys(one, Format(16)), layers, base) == base
     assert stored_bytes(one, layers, base) == 128 + 100 * 64 + 100 * 2 + 64 * 64 * 4.5 / 8
     assert stored_bytes(apart, layers, base) - stored_bytes(one, layers, base) == 100 * 64 * 4.5 / 8
+
+
+def test_what_does_not_fit_gets_what_the_engines_execute() -> None:
+    layers = (Layer("odd", "linear", 64, 60, 0), Layer("even", "linear", 64, 64, 0))
+    recipe = Recipe(Format(4, 32), "rtn")
+    assert plan_of(recipe, layers)["odd"] == Format(8)
+    rows = [Format(16), Format(8), Format(4, 32)]
+    groups = [Format(16), Format(8, 32), Format(4, 32)]
+    assert plan_of(recipe, layers, [rows])["odd"] == Format(8)
+    assert plan_of(recipe, layers, [rows, groups])["odd"] == Format(16)
+    assert plan_of(recipe, layers, [rows, groups])["even"] == Format(4, 32)
+
+
+@pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
+def test_llama_cpp_itself_loads_the_file_and_takes_text(story: Any, tmp_path: Path) -> None:
+    import llama_cpp
+
+    run(story, tmp_path, head="int8-g32-sym", targets=("llamacpp",))
+    file = tmp_path / "llamacpp" / "model.gguf"
+    model: Any = llama_cpp.Llama(str(file), verbose=False, n_ctx=128)
+    said = model("Once upon a time", max_tokens=12, temperature=0.0)["choices"][0]["text"]
+    model.close()
+    assert len(said.split()) > 4

@@ -113,11 +113,12 @@ class Job:
         shop = self.tools.workshop
         source: ModelSource = shop.call(self.preparing, self.tools, self.order, self.work)
         need_space(self.work, _DISK * source.bf16_bytes)
+        self.asked = self.plan(source)
         for name, engine in self.targets.items():
-            _check_target(name, engine, plan_of(self.recipe, source.layers))
+            _check_target(name, engine, self.asked)
         self.read(source)
         changed = self._rewritten(source)
-        plan = plan_of(self.recipe, changed.source.layers)
+        plan = self.plan(changed.source)
         bank, rounding = self._rounded(changed.source, plan)
         quality = self.quality(changed.source, plan, bank)
         spent = (*changed.spent, rounding)
@@ -153,6 +154,11 @@ class Job:
         del source, plan
         return {}
 
+    def plan(self, source: ModelSource) -> dict[str, Format]:
+        """The format of every layer."""
+        executed = [engine.formats for engine in self.targets.values()]
+        return plan_of(self.recipe, source.layers, executed)
+
     def read(self, source: ModelSource) -> None:
         """The base's own answers on the text, and the journal that belongs to all of it."""
         tools, shop = self.tools, self.tools.workshop
@@ -177,7 +183,8 @@ class Job:
         """Keep what is done under all that decides it."""
         effort = self.order.effort
         self.windows = windows[: effort.hessian_windows]
-        digest = fingerprint(_VERSION, facts, effort, self.recipe, self.tools.versions)
+        plan = {name: fmt.name for name, fmt in self.asked.items()}
+        digest = fingerprint(_VERSION, facts, effort, self.recipe, plan, self.tools.versions)
         self.key = digest[:12]
         self.journal = Journal(self.work / f"steps-{self.key}", digest)
 
