@@ -3,7 +3,8 @@
     python bench/compress/alone.py [MODEL] [--out FOLDER] [--format FORMAT]
         [--peer llmcompressor_gptq=PYTHON] [--peer autoround=PYTHON]
 
-A peer runs in an environment of its own, named by its Python, on the same model off its grid and
+A peer runs in an environment of its own (`pip install torch==2.13.0 llmcompressor==0.14.0.1`, or
+`torch==2.13.0 auto-round==0.16.1`), named by its Python, on the same model off its grid and
 the same calibration tokens. It gives back what its codes stand for; head and embedding are then
 rounded as ours are, and the same engine scores both on the same held-out text. Figures go to
 `bench/results/compress_alone.json`. Rows that are there already for this model, text and format

@@ -57,8 +57,8 @@ def choose(
     if not fitting:
         least = min(one.size for one in contenders)
         raise BudgetUnreachable(
-            f"the smallest variant takes {least / 1e6:.1f} MB",
-            fix=f"allow --max-size {least / 1e6 + 0.1:.1f}MB",
+            f"the smallest variant takes {least / 1e6:.4g} MB",
+            fix=f"allow --max-size {1.001 * least / 1e6:.4g}MB",
         )
     good = [one for one in fitting if one.loss <= max_loss]
     if not good:
@@ -77,7 +77,7 @@ def choose(
     ]
     because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%} (90 % sure)"
     if max_size is not None:
-        because += f" and take at most {max_size / 1e6:.1f} MB"
+        because += f" and take at most {max_size / 1e6:.4g} MB"
     if cheaper:
         nearest = cheaper[-1]
         because += (

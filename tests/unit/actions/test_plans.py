@@ -109,6 +109,6 @@ def test_a_limit_that_nothing_keeps_is_refused_with_one_that_is_kept() -> None:
 
 def test_the_size_of_a_plan_counts_what_is_stored() -> None:
     wide = {layer.name: Format(16) for layer in LAYERS}
-    assert stored_bytes(wide, LAYERS, BASE) == BASE
+    assert stored_bytes(wide, LAYERS, BASE) == stored_bytes({}, LAYERS, BASE) == BASE
     narrow = wide | {"embed": Format(4, 32), "head": Format(4, 32)}
     assert stored_bytes(narrow, LAYERS, BASE) == BASE - 100 * 64 * (16 - 4.5) / 8

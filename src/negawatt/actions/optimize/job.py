@@ -112,6 +112,7 @@ class OptimizeJob:
         table, wanted = self._costs()
         self.load(reference)
         formats = self._formats(table, wanted)
+        self._check_room(formats)
         bank = self._candidates(texts, formats)
         bare = self._model(table, {})
         # The table alone prices options: it is kept, so the same seed finds the same plans.
@@ -221,6 +222,11 @@ class OptimizeJob:
             return [*kept, *self._small(wanted, kept)]
 
         return tuple(self.journal.step("formats", list[Format], pick))
+
+    def _check_room(self, formats: Sequence[Format]) -> None:
+        """A size that no plan keeps is refused before the long stages."""
+        options = [(unit.name, fmt) for unit in self.units for fmt in unit.candidates(formats)]
+        room_for(self.order.max_size, self.source.layers, self.source.bf16_bytes, options)
 
     def _small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
         """Under a limit on size, formats that save the most bytes per error as well."""
@@ -412,7 +418,10 @@ class OptimizeJob:
                     break
                 given = (sensitivity, problem.energy, room, *nearer)
                 choice = tools.workshop.call(stages.closer, tools, *given)
-            plan = spread(choice.plan, self.units)
+            # Layers that no format of the engine fits stay at 16 bits.
+            searched = [unit for unit in self.units if unit.name in choice.plan]
+            plan = {layer.name: Format(_WIDE) for layer in self.source.layers}
+            plan |= spread(choice.plan, searched)
             if frozen(plan) in seen:
                 continue
             seen.add(frozen(plan))

@@ -56,12 +56,13 @@ def stored_bytes(plan: Mapping[str, Format], layers: Sequence[Layer], base_bytes
     """Packed size of a model; what is in no matrix stays at 16 bits, shared codes count once. [B]
 
     Args:
-        plan: Format of every layer.
+        plan: Format of every layer; those it leaves out stay at 16 bits.
         layers: Of the model.
         base_bytes: Its size at 16 bits. [B]
     """
-    shared = {one.name for one in layers if one.tied_to and plan[one.name] == plan[one.tied_to]}
-    held = sum(plan[one.name].bytes(one.rows, one.cols) for one in layers if one.name not in shared)
+    fmt = {one.name: plan.get(one.name, _WIDE) for one in layers}
+    shared = {one.name for one in layers if one.tied_to and fmt[one.name] == fmt[one.tied_to]}
+    held = sum(fmt[one.name].bytes(one.rows, one.cols) for one in layers if one.name not in shared)
     return _beside(layers, base_bytes) + held
 
 
@@ -103,9 +104,9 @@ def room_for(
     least = sum(float(size[run].min()) for run in runs.values())
     if least > left:
         raise BudgetUnreachable(
-            f"the smallest plan takes {(least + limit - left) / 1e6:.1f} MB, "
-            f"more than the {limit / 1e6:.1f} MB allowed",
-            fix=f"allow --max-size {(least + limit - left) / 1e6 + 0.1:.1f}MB",
+            f"the smallest plan takes {(least + limit - left) / 1e6:.4g} MB, "
+            f"more than the {limit / 1e6:.4g} MB allowed",
+            fix=f"allow --max-size {1.001 * (least + limit - left) / 1e6:.4g}MB",
         )
     pairs = tuple((runs[a], runs[b]) for a, b in head.items() if a in runs and b in runs)
     return Room(size, left, pairs)
