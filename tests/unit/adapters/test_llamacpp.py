@@ -117,6 +117,7 @@ def test_the_file_stores_every_layer_in_its_type(base: Path, tmp_path: Path) -> 
         "config.json",
         "model.gguf",
         "negawatt-artifact.json",
+        "weights.json",
     ]
 
 

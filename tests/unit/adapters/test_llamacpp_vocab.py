@@ -137,3 +137,22 @@ def test_llama_cpp_itself_cuts_texts_as_the_model_does(
         assert tokens == own(text)["input_ids"]
         assert engine.detokenize(tokens).decode().strip() == text.strip()
     engine.close()
+
+
+@pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed")
+def test_the_tokenizer_counts_for_no_weights(tmp_path: Path) -> None:
+    from small_decoder import random_decoder
+
+    from negawatt.adapters.runtimes.llamacpp import LlamaCppRuntime
+    from negawatt.core.protocols import RunOptions
+
+    random_decoder(vocab_size=400).save_pretrained(tmp_path / "model")
+    held = []
+    for name in ("bare", "worded"):
+        if name == "worded":
+            trained(tmp_path / "model", cuts()["gpt-2"])
+        LlamaCppRuntime().convert(tmp_path / "model", tmp_path / name)
+        with LlamaCppRuntime().open(tmp_path / name, RunOptions()) as session:
+            held.append(session.memory_bytes)
+    sizes = [(tmp_path / name / "model.gguf").stat().st_size for name in ("bare", "worded")]
+    assert held[0] == held[1] < sizes[0] < sizes[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from negawatt.core.records import Format, QuantisedWeight
 _NAME = "llamacpp"
 _MODEL = "model.gguf"
 _CONFIG = "config.json"
+_SIZE = "weights.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
@@ -67,6 +69,7 @@ class LlamaCppRuntime:
 
         with writing(out) as folder:
             places = build(model, folder / _MODEL)
+            _note_size(folder)
             _copy_words(model, folder)
             seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
 
@@ -96,6 +99,7 @@ class LlamaCppRuntime:
             _copy_words(converted, folder)
             model = converted / _MODEL
             places = rewrite(model, About.of(folder), base.layers, weights, folder / _MODEL)
+            _note_size(folder)
             seal(folder, Manifest(_NAME, f"llama.cpp {self.version}", places))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
@@ -106,7 +110,8 @@ class LlamaCppRuntime:
             BrokenWeights: it was cut short.
             RuntimeUnavailable: the engine cannot run it here.
         """
-        size = unseal(artifact, _NAME).files[_MODEL]
+        unseal(artifact, _NAME)
+        size = int(json.loads((artifact / _SIZE).read_text(encoding="utf-8"))["bytes"])
         model = artifact / _MODEL
         if options.precision == "fast":
             return LlamaSession(model, options, memory_bytes=size, extra=may_pack())
@@ -136,3 +141,11 @@ def _copy_words(source: Path, folder: Path) -> None:
     for name in _TOKENIZER:
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
+
+
+def _note_size(folder: Path) -> None:
+    """Keep what the weights take: the file holds the tokenizer too, which is none of them."""
+    from negawatt.adapters.runtimes.llamacpp_gguf import opened
+
+    size = sum(tensor.size for tensor in opened(folder / _MODEL))
+    (folder / _SIZE).write_text(json.dumps({"bytes": size}), encoding="utf-8")
