@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.quantise import work as tasks
 from negawatt.actions.quantise.job import Job
@@ -96,10 +97,11 @@ class EncoderJob(Job):
         """Operations of one text, and what engines take for it."""
         shop, tools = self.tools.workshop, self.tools
         speeds = []
+        key = self.base.name.rsplit("-", 1)[1]
         for name, engine in self.targets.items():
             shop.change(engine)
-            out = self.request.out / name
-            speeds.append(shop.call(raced, tools, engine, source, out, self.work))
+            wide, out = place_of(self.work, engine, key), self.request.out / name
+            speeds.append(shop.call(raced, tools, engine, source, wide, out))
         layers = source.layers
         return {
             "operations": operations(layers, plan, source.parameters),
@@ -188,6 +190,7 @@ def read_all(
     place: Path,
     windows: NDArray[np.int64],
     examples: Sequence[Example],
+    stage: str = "reference",
 ) -> Answers:
     """What a model in the reference engine's form says of everything, in float32."""
     ending = ending_of(source.architecture), pooling_of(source.folder)
@@ -199,7 +202,7 @@ def read_all(
             examples,
             load_tokenizer(source.folder),
             ending,
-            lambda share: tools.progress("reference", share),
+            lambda share: tools.progress(stage, share),
         )
 
 
@@ -213,12 +216,11 @@ def grade_all(
 ) -> Answers:
     """The same of the rounded model."""
     tasks.build(tools, source, weights, place)
-    return read_all(tools, source, place, windows, examples)
+    return read_all(tools, source, place, windows, examples, "grade")
 
 
-def raced(tools: Tools, engine: Runtime, source: ModelSource, out: Path, work: Path) -> Speed:
+def raced(tools: Tools, engine: Runtime, source: ModelSource, wide: Path, out: Path) -> Speed:
     """Read one text in turns, with 16-bit weights and with the artifact, on one thread."""
-    wide = work / f"wide-{engine.name}"
     if not wide.exists():
         engine.convert(source.folder, wide)
     vocabulary = next(one.rows for one in source.layers if one.kind == "embedding")
