@@ -13,6 +13,7 @@ import pytest
 import torch
 from job_sample import EFFORT, PacedRuntime, PacedSession, some_order, some_tools
 from safetensors.torch import load_file
+from small_decoder import layers_of
 
 from negawatt import reports
 from negawatt.actions.optimize import stages
@@ -34,6 +35,8 @@ from negawatt.core.errors import (
 from negawatt.core.estimate import Kind
 from negawatt.core.outcome import Outcome, Point
 from negawatt.core.protocols import RunOptions, Session
+from negawatt.core.records import Format
+from negawatt.models.load import load_reference
 
 
 class Cut(BaseException):
@@ -499,3 +502,30 @@ def test_a_file_in_the_place_of_the_folder_is_refused(story: Any, tmp_path: Path
             some_order(story.model, story.text, tmp_path / "out"), some_tools(tmp_path / "cache")
         )
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_layers_that_no_format_fits_stay_wide_and_a_limit_on_size_is_kept(
+    story: Any, tmp_path: Path
+) -> None:
+    tools = some_tools(tmp_path / "cache")
+    engine: Any = tools.runtime
+    engine.formats = (Format(16), Format(8, 64), Format(4, 64))
+    limit = 300_000
+    order = some_order(story.model, story.text, tmp_path / "out", max_loss=0.9, max_size=limit)
+    outcome = optimize(order, tools)
+    plans = {point.variant.name: point.variant.plan for point in outcome.points}
+    chosen = plans[outcome.decision.choice]
+    down = [fmt for name, fmt in chosen.items() if name.endswith("down_proj")]
+    assert down
+    assert all(fmt == Format(16) for fmt in down)
+    assert any(fmt.bits < 16 for fmt in chosen.values())
+    assert f"{limit / 1e6:.4g} MB" in outcome.decision.because
+    model = load_reference(tmp_path / "out" / "work" / "model")
+    shapes = {layer.name: layer for layer in layers_of(model)}
+    tied = {one.tied_to for one in shapes.values() if one.tied_to}  # kept once, with the head
+    packed = sum(
+        fmt.bytes(shapes[name].rows, shapes[name].cols)
+        for name, fmt in chosen.items()
+        if name not in tied
+    )
+    assert packed <= limit
