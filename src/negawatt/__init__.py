@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
     from negawatt.wiring.place import place as place
+    from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
 
     __version__: str
@@ -42,6 +43,7 @@ __all__ = [
     "optimize",
     "place",
     "predict",
+    "prune",
     "quantise",
     "tracker",
 ]
@@ -58,6 +60,7 @@ _HOMES = MappingProxyType(
         "optimize": "negawatt.wiring",
         "place": "negawatt.wiring.place",
         "predict": "negawatt.wiring",
+        "prune": "negawatt.wiring.prune",
         "quantise": "negawatt.wiring.quantise",
         "tracker": "negawatt.meters.tracking",
     }

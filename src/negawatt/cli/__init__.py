@@ -21,6 +21,7 @@ VERBS = MappingProxyType(
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
         "quantise": "Round MODEL by one method in one format, and tell what that loses.",
+        "prune": "Take channels and blocks out of MODEL, so that less is multiplied.",
         "engines": "Tell which installed engine runs MODEL on the fewest joules for a workload.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
@@ -39,6 +40,7 @@ _INTERRUPTED = MappingProxyType(
         "optimize": "finished steps are kept: the same command goes on from there",
         "measure": "the command it ran was interrupted too",
         "quantise": "finished layers are kept: the same command goes on from there",
+        "prune": "finished steps are kept: the same command goes on from there",
         "engines": "finished races are kept: the same command goes on from there",
         "calibrate": "finished windows are kept: the same command goes on from there",
     }

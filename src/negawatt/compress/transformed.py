@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -17,6 +17,7 @@ from negawatt.core.errors import NumericsGateFailed
 from negawatt.models.architecture import blueprint
 from negawatt.models.checkpoint import write_bfloat16
 from negawatt.models.load import load_reference
+from negawatt.models.source import MARKER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +69,7 @@ def transformed(
                 f"{method.name} changed what the model computes: KL {kl:.2e} nat/token",
                 fix=f"leave {method.name} out, and report it with the model's name",
             )
-    return _written(source, model, out), told
+    return decoder_written(source, model, out), told
 
 
 def _log_probabilities(model: Any, tokens: torch.Tensor) -> torch.Tensor:
@@ -77,12 +78,22 @@ def _log_probabilities(model: Any, tokens: torch.Tensor) -> torch.Tensor:
     return logits.double().log_softmax(-1)
 
 
-def _written(source: ModelSource, model: Any, out: Path) -> ModelSource:
-    """The folder of the model, whole or not at all."""
+def decoder_written(
+    source: ModelSource, model: Any, out: Path, changes: Mapping[str, Any] | None = None
+) -> ModelSource:
+    """A changed decoder as a folder of the same form, whole or not at all.
+
+    Args:
+        source: What it was made from.
+        model: With the weights that are to be written, rounded to bfloat16.
+        out: Replaced when everything is written.
+        changes: Entries of its configuration that are different now.
+    """
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source.folder, partial, ignore=shutil.ignore_patterns(_WEIGHTS))
+    shutil.copytree(source.folder, partial, ignore=shutil.ignore_patterns(_WEIGHTS, MARKER))
     config = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+    config |= changes or {}
     config["tie_word_embeddings"] = bool(model.config.tie_word_embeddings)
     (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     plan = blueprint(config)

@@ -112,7 +112,7 @@ def prepare_encoder(model: str, path: Path, work: Path) -> ModelSource:
         architecture=architecture,
         parameters=parameters,
         bf16_bytes=2 * parameters,
-        layers=_layers(built),
+        layers=layers_of(built),
         notes=(),
         grid=(),
         off_grid=False,
@@ -166,7 +166,7 @@ def pooling_of(folder: Path) -> Literal["mean", "cls"]:
     return "cls" if told.get("pooling_mode_cls_token") else "mean"
 
 
-def _layers(model: Any) -> tuple[Layer, ...]:
+def layers_of(model: Any) -> tuple[Layer, ...]:
     """Matrices in execution order; a head that shares the embedding's weights names it."""
     from torch import nn
 

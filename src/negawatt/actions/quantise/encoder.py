@@ -64,9 +64,9 @@ class EncoderJob(Job):
         tools, shop = self.tools, self.tools.workshop
         key = self.converted(source)
         shop.change(tools.reference, model=None)
-        self.task = self.request.task or _usual_task(tools, source)
+        self.task = self.request.task or usual_task(tools, source)
         self.examples = read_task(self.task) if self.task else []
-        _check_task(self.examples, source.architecture)
+        check_task(self.examples, source.architecture)
         windows, self.held_out, self.told = shop.call(read_windows, tools, self.order, source)
         self.probe = self.held_out[:1]
         self.open_journal(windows, key, self.told, [str(one) for one in self.examples])
@@ -136,7 +136,7 @@ def operations(
 _QUERIES = ("query", "q_lin", "attn.q")
 
 
-def _usual_task(tools: Tools, source: ModelSource) -> Path | None:
+def usual_task(tools: Tools, source: ModelSource) -> Path | None:
     """Pairs of sentences and how alike people find them, where they are at hand."""
     if tools.data is None or ending_of(source.architecture) != "embedding":
         return None
@@ -144,7 +144,7 @@ def _usual_task(tools: Tools, source: ModelSource) -> Path | None:
     return found if found.is_file() else None
 
 
-def _check_task(examples: Sequence[Example], architecture: str) -> None:
+def check_task(examples: Sequence[Example], architecture: str) -> None:
     """Raise `UsageError` for examples that this kind of model cannot answer."""
     wanted = {"embedding": 2, "labels": 1, "tokens": 0}[ending_of(architecture)]
     if any(len(one.texts) != wanted for one in examples):

@@ -1,0 +1,1 @@
+"""`negawatt prune`: fewer channels and blocks, taught again by the base."""

@@ -1,0 +1,75 @@
+"""From what was asked of `negawatt prune` to what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from negawatt import settings as configuration
+from negawatt import wiring
+
+if TYPE_CHECKING:
+    from negawatt.actions.optimize.order import Progress
+    from negawatt.compress.pruned import Pruned
+
+
+def prune(  # noqa: PLR0913  # as many choices as the command has
+    model: str,
+    *,
+    ffn: str | float = 1.0,
+    blocks: int | None = None,
+    importance: str = "wanda",
+    heal: str | None = None,
+    how: str = "weights",
+    out: Path | None = None,
+    text: str | None = None,
+    task: Path | str | None = None,
+    progress: Progress = lambda stage, share: None,
+    flags: Mapping[str, object] | None = None,
+) -> Pruned:
+    """Take channels and blocks out of `model`, and tell what that loses and saves.
+
+    Args:
+        model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
+        ffn: Inner channels of every feed-forward part that stay: a share, or "75%".
+        blocks: Blocks that stay; all when None.
+        importance: Name of a rule for channels: "magnitude", "wanda" or "second-order".
+        heal: How long the base teaches what is left: "5m", "2Wh"; not at all when None.
+        how: What moves then: "weights", or "lora" for small matrices beside them.
+        out: Folder for what is written and kept; made from the model's name when None.
+        text: Calibration and evaluation text; what `optimize` takes when None.
+        task: Labelled examples for an encoder, as for `quantise`.
+        progress: Told the stage and the share of it that is done.
+        flags: Settings by name, such as `{"run.seed": "1"}`.
+
+    Raises:
+        NegawattError: what was given cannot be used; the message says how to mend it.
+    """
+    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
+    settings = configuration.load(asked)
+    if settings.hub.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from negawatt.actions.prune.job import Wish
+    from negawatt.actions.prune.job import prune as run
+    from negawatt.compress.pruned import Cut, share_of
+    from negawatt.core import registry
+    from negawatt.models import origin
+    from negawatt.tune.budget import Budget
+
+    registry.load(registry.IMPORTANCES, importance)  # refused before any work is done
+    wish = Wish(
+        model=model,
+        cut=Cut(share_of(ffn), blocks, importance),
+        out=out or wiring.default_out(model),
+        heal=None if heal is None else Budget.parse(heal),
+        how=how,
+        text=text,
+        seed=settings.run.seed,
+        task=None if task is None else Path(task),
+    )
+    size = origin.weight_bytes(model)
+    return run(
+        wish, wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
+    )
