@@ -13,15 +13,14 @@ from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.records import ENCODERS, Layer, Quality
 from negawatt.models.likeness import Likeness
-from negawatt.models.source import MARKER
+from negawatt.models.source import MARKER, ModelSource
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from negawatt.models.source import ModelSource
-
 _PROBES = 512  # tokens by which blocks are judged
+_SHORT = 32  # tokens of a text that an encoder is mostly asked about: a sentence or two
 _WEIGHTS = "model.safetensors"
 
 
@@ -186,6 +185,8 @@ def prune(
         0 if cut.blocks is None else total - cut.blocks,
         lambda: float(way.apart(way.said(model, probe), wanted)),
     )
+    if not way.keyed:
+        windows = shorter(windows, _SHORT)
     base = shape_of(layers, total, parts[0].width, source.parameters)
     surgery.without(model, gone)
     parts = surgery.feeds(model)
@@ -196,6 +197,24 @@ def prune(
     made = write(source, model, out)
     shape = shape_of(made.layers, total - len(gone), width, made.parameters)
     return Taken(made, tuple(gone), base, shape)
+
+
+def shorter(windows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Windows cut into shorter ones, each between the marks of the long one.
+
+    >>> import numpy as np
+    >>> shorter(np.array([[1, 10, 11, 12, 13, 14, 2]]), 4).tolist()
+    [[1, 10, 11, 2], [1, 12, 13, 2]]
+    """
+    import numpy as np
+
+    if windows.shape[1] <= length:
+        return windows
+    body = length - 2
+    count = (windows.shape[1] - 2) // body
+    inner = windows[:, 1 : 1 + count * body].reshape(-1, body)
+    first, last = (np.repeat(windows[:, at], count)[:, None] for at in (0, -1))
+    return np.concatenate([first, inner, last], axis=1)
 
 
 def _narrowed(

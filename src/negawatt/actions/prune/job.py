@@ -29,7 +29,7 @@ from negawatt.tune.lesson import Lesson
 T = TypeVar("T")
 
 FOLDER = "model"  # what is handed over, below the folder asked for
-_VERSION = 1  # of the steps; results of another one are not reused
+_VERSION = 2  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; pruning has no use for it
 _DISK = 8  # times the bf16 weights: prepared, cut, taught, each again in an engine's form
 
@@ -214,7 +214,7 @@ class Prune:
         def grade() -> Any:
             shop = self.tools.workshop
             shop.change(self.tools.reference, model=source.folder)
-            return shop.call(*self.graded(source, self.work / f"{name}-{self.mark}"))
+            return shop.call(*self.graded(source, self.work / f"graded-{name}-{self.mark}"))
 
         return self.journal.step(f"grade-{name}", self.kind, grade)
 
