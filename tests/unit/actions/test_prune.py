@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -154,9 +155,9 @@ def test_an_encoder_is_judged_by_likeness_and_task(tmp_path: Path) -> None:
     assert result.quality.task is not None
     assert result.shape.width == 48
     assert [pace.phase for pace in result.paces] == ["reading"]
-    page = Console(record=True, width=120)
-    show(result, page)
-    told = page.export_text()
+    page = io.StringIO()
+    show(result, Console(file=page))
+    told = page.getvalue()
     for part in ("inner channels", "1 - cosine to the base", "Spearman", "paid back"):
         assert part in told
 
