@@ -34,6 +34,11 @@ _QUIET_S = 15  # between two lines on one stage, where there is no terminal for 
     help="Largest size of the packed weights allowed, such as 90MB.",
 )
 @click.option(
+    "--max-latency",
+    metavar="TIME",
+    help="Longest time that a written token may take here, such as 20ms.",
+)
+@click.option(
     "--device",
     type=click.Choice(["auto", "cpu"]),
     default="auto",
@@ -65,6 +70,7 @@ def command(
     model: str,
     max_loss: str,
     max_size: str | None,
+    max_latency: str | None,
     device: str,
     workload: str | None,
     out: Path | None,
@@ -87,7 +93,7 @@ def command(
       negawatt optimize ./my-model --max-loss 3% --workload batch --text my-domain.txt
     """
     from negawatt import reports, wiring
-    from negawatt.actions.optimize.order import bytes_of, share_of_loss
+    from negawatt.actions.optimize.order import bytes_of, seconds_of, share_of_loss
 
     del device  # both answers mean the CPU, the only device this version's engines serve on
     flags = {
@@ -101,6 +107,7 @@ def command(
             model,
             max_loss=share_of_loss(max_loss),
             max_size=None if max_size is None else bytes_of(max_size),
+            max_latency=None if max_latency is None else seconds_of(max_latency),
             out=out,
             text=text,
             flags=flags,

@@ -21,6 +21,7 @@ class Contender:
     energy: float  # measured [J/token], or anything proportional to it
     size: float  # [B]
     expected: float = 0.0  # energy by the model, to part what timings cannot [J/token]
+    latency: float = 0.0  # wall time of a written token [s]
 
 
 def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
@@ -38,14 +39,18 @@ def pareto(contenders: Sequence[Contender]) -> tuple[str, ...]:
 
 
 def choose(
-    contenders: Sequence[Contender], *, max_loss: float, max_size: float | None = None
+    contenders: Sequence[Contender],
+    *,
+    max_loss: float,
+    max_size: float | None = None,
+    max_latency: float | None = None,
 ) -> Decision:
     """The contender with the least energy among those that lose at most `max_loss`.
 
     Measured energies closer than timings can tell apart count as equal; among
     such the model's expectation decides, which does not change from run to run.
 
-    Those larger than `max_size` [B] are passed over.
+    Those larger than `max_size` [B] or slower than `max_latency` [s] are passed over.
 
     Raises:
         BudgetUnreachable: none does; the message names the nearest.
@@ -53,13 +58,7 @@ def choose(
     >>> choose([Contender("a", 0.0, 3, 1), Contender("b", 0.02, 2, 1)], max_loss=0.01).choice
     'a'
     """
-    fitting = [one for one in contenders if max_size is None or one.size <= max_size]
-    if not fitting:
-        least = min(one.size for one in contenders)
-        raise BudgetUnreachable(
-            f"the smallest variant takes {least / 1e6:.4g} MB",
-            fix=f"allow --max-size {1.001 * least / 1e6:.4g}MB",
-        )
+    fitting = _within(contenders, max_size, max_latency)
     good = [one for one in fitting if one.loss <= max_loss]
     if not good:
         nearest = min(fitting, key=lambda one: one.loss)
@@ -78,6 +77,8 @@ def choose(
     because = f"least energy of {len(good)} measured variants that lose at most {max_loss:.2%} (90 % sure)"
     if max_size is not None:
         because += f" and take at most {max_size / 1e6:.4g} MB"
+    if max_latency is not None:
+        because += f" and write a token within {max_latency * 1e3:.4g} ms"
     if cheaper:
         nearest = cheaper[-1]
         because += (
@@ -90,6 +91,27 @@ def choose(
         alternatives=tuple(one.name for one in ranked if one.name != best.name),
         facts={"loss": best.loss, "energy": best.energy, "max_loss": max_loss},
     )
+
+
+def _within(
+    contenders: Sequence[Contender], max_size: float | None, max_latency: float | None
+) -> list[Contender]:
+    """Those small and quick enough; raise `BudgetUnreachable` when there are none."""
+    small = [one for one in contenders if max_size is None or one.size <= max_size]
+    if not small:
+        least = min(one.size for one in contenders)
+        raise BudgetUnreachable(
+            f"the smallest variant takes {least / 1e6:.4g} MB",
+            fix=f"allow --max-size {1.001 * least / 1e6:.4g}MB",
+        )
+    quick = [one for one in small if max_latency is None or one.latency <= max_latency]
+    if not quick:
+        best = min(small, key=lambda one: one.latency)
+        raise BudgetUnreachable(
+            f"the quickest variant, {best.name}, takes {best.latency * 1e3:.4g} ms for a written token",
+            fix=f"allow --max-latency {best.latency * 1.1e3:.3g}ms, or try more --threads",
+        )
+    return quick
 
 
 def _way_out(loss: float) -> str:

@@ -167,6 +167,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
     *,
     max_loss: float = 0.01,
     max_size: int | None = None,
+    max_latency: float | None = None,
     out: Path | str | None = None,
     text: str | None = None,
     effort: Effort | None = None,
@@ -179,6 +180,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
         model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
         max_loss: Largest relative increase of perplexity allowed. [1]
         max_size: Largest size of the packed weights allowed; any when None. [B]
+        max_latency: Longest time of a written token allowed; any when None. [s]
         out: Folder for artifacts and reports; `negawatt-out/<model>` when None.
         text: Calibration and evaluation text; corpora or Python's own manual when None.
         effort: How much text and how many steps.
@@ -205,6 +207,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
         model=model,
         max_loss=max_loss,
         max_size=max_size,
+        max_latency=max_latency,
         workload=settings.run.workload,
         out=Path(out) if out is not None else default_out(model),
         seed=settings.run.seed,

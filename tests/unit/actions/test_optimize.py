@@ -265,6 +265,17 @@ def test_a_variant_left_by_another_seed_is_not_taken_for_ones_own(
     assert losses(outcome) == losses(finished.outcome)
 
 
+def test_a_limit_on_latency_reuses_what_hangs_on_no_threads_and_is_kept(
+    finished: Any, story: Any, copy: Path
+) -> None:
+    quick = some_order(story.model, story.text, copy, max_loss=0.9, max_latency=10.0)
+    outcome = optimize(quick, some_tools(copy.parent / "cache"))
+    assert "within 1e+04 ms" in outcome.decision.because
+    late = some_order(story.model, story.text, copy, max_loss=0.9, max_latency=1e-7)
+    with pytest.raises(BudgetUnreachable, match="ms for a written token"):
+        optimize(late, some_tools(copy.parent / "cache"))
+
+
 @pytest.mark.slow  # two jobs and more
 def test_another_loss_budget_reuses_what_it_may_and_closes_in_anew(
     finished: Any, story: Any, copy: Path

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negawatt.actions.optimize.order import share_of_loss
-from negawatt.core.errors import BudgetUnreachable
+from negawatt.actions.optimize.order import seconds_of, share_of_loss
+from negawatt.core.errors import BudgetUnreachable, UsageError
 from negawatt.decisions.which import Contender, choose, pareto
 
 TOLD_APART = 1.02  # timings closer than this count as equal
@@ -140,6 +140,26 @@ def test_the_reason_tells_what_the_next_joule_would_have_cost() -> None:
 
 def test_the_cheapest_of_all_has_no_next_cheaper() -> None:
     assert "cheaper" not in choose([Contender("a", 0.0, 1.0, 1.0)], max_loss=0.01).because
+
+
+def test_what_is_slower_than_allowed_is_passed_over() -> None:
+    slow = Contender("slow", 0.0, 1.0, 1e6, latency=0.03)
+    quick = Contender("quick", 0.0, 2.0, 2e6, latency=0.01)
+    assert choose([slow, quick], max_loss=0.01).choice == "slow"
+    found = choose([slow, quick], max_loss=0.01, max_latency=0.02)
+    assert found.choice == "quick"
+    assert "20 ms" in found.because
+    with pytest.raises(BudgetUnreachable, match=r"quick, takes 10 ms") as caught:
+        choose([slow, quick], max_loss=0.01, max_latency=0.005)
+    assert "--max-latency 11ms" in caught.value.fix
+    with pytest.raises(BudgetUnreachable, match="takes 30 ms"):  # the quick one is too large
+        choose([slow, quick], max_loss=0.01, max_size=1.5e6, max_latency=0.02)
+
+
+@pytest.mark.parametrize("text", ["20", "ms", "0s", "-1ms", "1..2s"])
+def test_a_time_without_sense_or_unit_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="no time"):
+        seconds_of(text)
 
 
 def test_what_is_larger_than_allowed_is_passed_over() -> None:

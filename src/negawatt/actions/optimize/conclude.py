@@ -36,6 +36,7 @@ class Evidence:
     expected: Mapping[str, float]  # by the cost table alone, by trial name [J/token]
     stored: Mapping[str, float]  # packed size of the model, by trial name [B]
     max_size: int | None = None  # allowed [B]
+    max_latency: float | None = None  # allowed for a written token [s]
 
     @property
     def losses(self) -> Mapping[str, Weighed]:
@@ -68,11 +69,13 @@ def decide(evidence: Evidence) -> Decision:
                 energy=relative_energy(trial, evidence),
                 size=evidence.stored[trial.name],
                 expected=evidence.expected[trial.name],
+                latency=statistics.median(trial.laps.decode_wall),
             )
             for trial in evidence.trials
         ],
         max_loss=evidence.max_loss,
         max_size=evidence.max_size,
+        max_latency=evidence.max_latency,
     )
 
 

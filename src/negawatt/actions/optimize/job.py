@@ -276,17 +276,24 @@ class OptimizeJob:
         )
 
     def _threads(self, track: Track) -> int:
-        """One thread or all, whichever takes less CPU time for the workload."""
+        """One thread or all, whichever takes less CPU time and is quick enough."""
         if self.order.threads is not None:
             return self.order.threads
         if self.tools.cores == 1:
             return 1
 
         def pick() -> int:
-            count: int = self.tools.workshop.call(stages.fewest_seconds, self.tools, track)
+            limit = self.order.max_latency
+            count: int = self.tools.workshop.call(stages.fewest_seconds, self.tools, track, limit)
             return count
 
-        return self.journal.step("threads", int, pick)
+        return self.journal.step(f"threads{self._under}", int, pick)
+
+    @property
+    def _under(self) -> str:
+        """What steps are called by beside their names when they hang on the number of threads."""
+        limit = self.order.max_latency
+        return "" if limit is None else f" under {limit:.3g} s"
 
     def _uniform(
         self, track: Track, formats: tuple[Format, ...], model: EnergyModel
@@ -315,7 +322,7 @@ class OptimizeJob:
             )
             return found
 
-        trials = [self.journal.step(f"trial {INT8}", Trial, yardstick)]
+        trials = [self.journal.step(f"trial {INT8}{self._under}", Trial, yardstick)]
         self._tried = 0
         for i, entry in enumerate(entries):
             tools.progress("uniform", (i + 1) / (len(entries) + 1))
@@ -348,7 +355,7 @@ class OptimizeJob:
             found: Trial = shop.call(stages.race, tools, track, entry, quality)
             return found
 
-        return self.journal.step(f"trial {entry[0]} {label}".strip(), Trial, attempt)
+        return self.journal.step(f"trial {entry[0]}{self._under} {label}".strip(), Trial, attempt)
 
     def _energy_model(self, table: CostTable, uniform: list[Trial]) -> EnergyModel:
         """The table, calibrated on the whole models that have been run."""
@@ -460,6 +467,7 @@ class OptimizeJob:
                 for t in trials
             },
             max_size=self.order.max_size,
+            max_latency=self.order.max_latency,
         )
 
     @property

@@ -72,6 +72,7 @@ class Order:
     text: str | None = None
     effort: Effort = Effort()
     max_size: int | None = None  # of the packed weights [B]
+    max_latency: float | None = None  # of a written token [s]
 
     def __post_init__(self) -> None:
         if not 0 < self.max_loss < 1:
@@ -145,6 +146,24 @@ def bytes_of(text: str) -> int:
             f"--max-size {text!r} is no size", fix="write it as 90MB, 1.5GB or a number of bytes"
         )
     return int(value)
+
+
+_SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def seconds_of(text: str) -> float:
+    """Read `20ms` or `0.02 s`; raise `UsageError`.
+
+    >>> seconds_of("20ms"), seconds_of("0.5 s")
+    (0.02, 0.5)
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(us|µs|ms|s)", text.strip())
+    value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if value <= 0:
+        raise UsageError(
+            f"--max-latency {text!r} is no time", fix="write it with its unit, as 20ms or 0.02s"
+        )
+    return value
 
 
 def share_of_loss(text: str) -> float:

@@ -184,13 +184,17 @@ def fill_candidates(
     return len(source.layers)
 
 
-def fewest_seconds(tools: Tools, track: Track) -> int:
-    """One thread or all, whichever takes less CPU time for the workload."""
+def fewest_seconds(tools: Tools, track: Track, max_latency: float | None = None) -> int:
+    """One thread or all, whichever takes less CPU time for the workload.
+
+    Where one of the two writes a token within `max_latency` [s] and the other does not, that one.
+    """
     workload = track.workload
     # The answer does not hang on the context, so a short one will do.
     short = replace(track, workload=replace(workload, prompt=min(workload.prompt, _SHORT)))
     place = track.build(INT8, track.int8)
     spent: dict[int, float] = dict.fromkeys((1, tools.cores), 0.0)
+    late: dict[int, bool] = {}
     with (
         track.opened(place, "read", 1) as one,
         track.opened(place, "read", tools.cores) as several,
@@ -205,7 +209,8 @@ def fewest_seconds(tools: Tools, track: Track) -> int:
         for name, half in short.race_writing({"1": one, "all": several}, rounds=1).items():
             threads = 1 if name == "1" else tools.cores
             spent[threads] += workload.generate * float(np.median(half.cpu))
-    return min(spent, key=lambda threads: (spent[threads], threads))
+            late[threads] = max_latency is not None and float(np.median(half.wall)) > max_latency
+    return min(spent, key=lambda threads: (late[threads], spent[threads], threads))
 
 
 #: A plan to try: its name, what it is there for, the formats, what is multiplied as one.
