@@ -8,6 +8,7 @@ mostly small, so levels that lie closer together around zero lose less.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from types import MappingProxyType
 
 #: By name, ascending, each within a signed byte.
@@ -33,5 +34,5 @@ def gaps(bits: int, levels: str = "") -> tuple[float, float]:
         return step, step
     table = TABLES[levels]
     span = table[-1] - table[0]
-    steps = [b - a for a, b in zip(table, table[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(table)]
     return min(steps) / span, max(steps) / span
