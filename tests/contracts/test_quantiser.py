@@ -19,7 +19,7 @@ FORMATS = [
     Format(bits, group, symmetric=symmetric)
     for bits, group in [(2, 16), (3, 32), (4, 32), (4, 0), (5, 32), (6, 16), (8, 0)]
     for symmetric in (True, False)
-]
+] + [Format(4, 32, levels="nl")]
 COLS = 160  # wider than a block of columns
 
 anyone = pytest.mark.parametrize("method", [named(name) for name in known()], ids=list(known()))
@@ -62,7 +62,7 @@ def test_codes_scales_and_zeros_have_their_shapes_types_and_ranges(
     assert np.isfinite(found.scale).all()
     assert (found.scale != 0).all()
     if fmt.symmetric:
-        assert (found.zero == 2 ** (fmt.bits - 1)).all()
+        assert (found.zero == fmt.middle).all()
 
 
 @anyone
@@ -119,9 +119,12 @@ def test_weights_in_16_bits_are_taken_too(method: Quantiser) -> None:
 
 
 @anyone
-def test_an_embedding_has_no_inputs_and_is_rounded_all_the_same(method: Quantiser) -> None:
-    found = method.prepare(None).quantise(matrix(), Format(4, 32))
-    np.testing.assert_array_equal(found.codes, round_to_nearest(matrix(), Format(4, 32)).codes)
+@pytest.mark.parametrize("fmt", [Format(4, 32), Format(4, 32, levels="nl")], ids=str)
+def test_an_embedding_has_no_inputs_and_is_rounded_all_the_same(
+    method: Quantiser, fmt: Format
+) -> None:
+    found = method.prepare(None).quantise(matrix(), fmt)
+    np.testing.assert_array_equal(found.codes, round_to_nearest(matrix(), fmt).codes)
 
 
 @anyone

@@ -29,6 +29,7 @@ from negawatt.core.errors import (
     UnsupportedArchitecture,
     UsageError,
 )
+from negawatt.core.levels import TABLES
 from negawatt.core.protocols import RunOptions, Runtime, Session, Steps
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -103,6 +104,12 @@ def quantised(weight: Floats, fmt: Format) -> QuantisedWeight:
     """Round to nearest; good enough to compare one implementation with another."""
     rows, cols = weight.shape
     grouped = weight.reshape(rows, -1, fmt.group or cols)
+    if fmt.levels:
+        table = np.array(TABLES[fmt.levels], np.float32)
+        scale = (np.maximum(np.abs(grouped).max(-1), 1e-4) / table[0]).astype(np.float16)
+        off = np.abs(grouped[..., None] / scale[..., None, None] - table)
+        codes = off.argmin(-1).astype(np.uint8).reshape(rows, cols)
+        return QuantisedWeight(fmt, codes, scale, np.zeros(scale.shape, np.uint8))
     top, middle = 2**fmt.bits - 1, 2 ** (fmt.bits - 1)
     if fmt.symmetric:
         scale = np.abs(grouped).max(-1) / (middle - 1)
@@ -123,7 +130,9 @@ def quantised(weight: Floats, fmt: Format) -> QuantisedWeight:
 
 def decoded(weight: QuantisedWeight) -> Floats:
     rows, cols = weight.codes.shape
-    grouped = weight.codes.reshape(rows, weight.scale.shape[1], -1).astype(np.float32)
+    named = weight.format.levels
+    levels = np.array(TABLES[named])[weight.codes] if named else weight.codes
+    grouped = levels.reshape(rows, weight.scale.shape[1], -1).astype(np.float32)
     scale = weight.scale.astype(np.float32)[..., None]
     return np.asarray(((grouped - weight.zero[..., None]) * scale).reshape(rows, cols))
 
@@ -420,6 +429,7 @@ PLANS = {
     "int8-groups": (Format(8, 32), Format(8, 32)),
     "int5-groups": (Format(5, 32), Format(8, 32)),
     "int4-groups-sym": (Format(4, 32), Format(5, 32)),
+    "uneven": (Format(4, 32, levels="nl"), Format(4, 32, levels="nl")),
 }
 
 

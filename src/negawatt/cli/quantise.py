@@ -26,7 +26,7 @@ _STAGES = {
     default="int4-g128-asym",
     show_default=True,
     metavar="FORMAT",
-    help="Of the linear layers: int<bits>-g<group>|row-sym|asym, 2 to 8 bits.",
+    help="Of the linear layers: int<bits>-g<group>|row-sym|asym, 2 to 8 bits, or nl4-g32.",
 )
 @click.option(
     "--method",

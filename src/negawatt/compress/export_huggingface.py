@@ -276,11 +276,14 @@ def _remarks(anatomy: Anatomy, stored: Mapping[str, StoredLayer], reader: Reader
         if layer.stored.bits != 16 and layer.stored != layer.chosen:
             pair = (layer.chosen, layer.stored)
             folded[pair] = folded.get(pair, 0) + 1
-    remarks += [
-        f"{count} layers chosen as {chosen} are stored as {kept}: the same values at one more"
-        " bit per weight, because transformers loads no packed zero points"
-        for (chosen, kept), count in folded.items()
-    ]
+    for (chosen, kept), count in folded.items():
+        told = f"{count} layers chosen as {chosen} are stored as {kept}: the same values at "
+        if chosen.levels:
+            remarks.append(f"{told}{kept.bits} bits per weight, because no loader has their levels")
+        else:
+            remarks.append(
+                f"{told}one more bit per weight, because transformers loads no packed zero points"
+            )
     if anatomy.parts_ways(stored):
         remarks.append(
             f"{anatomy.head} and {anatomy.embedding} shared one matrix in the source; here they"

@@ -11,7 +11,8 @@ layers that use it. Two of its readers shape what is written here:
 
 So embeddings are stored dense, and zero points are folded away for
 transformers: `code - zero` of a `b`-bit code fits `b + 1` signed bits, hence
-the same values, exactly, at one more bit per weight.
+the same values, exactly, at one more bit per weight. Neither knows levels that
+are not even; every table's entries fit signed bytes, so they are stored as such.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from negawatt.compress.levels import Levels
 from negawatt.compress.quantise import dequantise
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.records import Format, LayerKind, QuantisedWeight
@@ -87,6 +89,8 @@ def lay_out(
     if kind == "embedding" or (folds and fmt.bits == PACKED_BITS[-1]):
         return StoredLayer(fmt, Format(16), {"weight": dequantise(weight).to(dense)})
     stored = Format(fmt.bits + 1, fmt.group) if folds else fmt
+    if fmt.levels:
+        stored = Format(PACKED_BITS[-1], fmt.group)
     return StoredLayer(fmt, stored, _pack(weight, stored))
 
 
@@ -104,10 +108,10 @@ def _pack(weight: QuantisedWeight, stored: Format) -> dict[str, Tensor]:
     half = 1 << (stored.bits - 1)
     # A symmetric reader adds nothing back, so the zero point comes out of the codes.
     offset = zero if stored.symmetric else torch.full_like(zero, half)
-    words = []
+    words, levels = [], Levels(weight.format)
     for start in range(0, rows, _PACKED_ROWS):
         part = slice(start, start + _PACKED_ROWS)
-        codes = torch.as_tensor(weight.codes[part]).to(torch.int16)
+        codes = levels.of(torch.as_tensor(weight.codes[part]), torch.int16)
         signed = codes.reshape(*offset[part].shape, -1) - offset[part, :, None]
         words.append(pack(signed.reshape(-1, cols).to(torch.int8), stored.bits))
     tensors = {

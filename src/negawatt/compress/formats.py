@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SAMPLED_LAYERS = 6
 _SAMPLED_ROWS = 256
 _COARSE = 1.6  # times the error of the finest format as wide
+_EQUAL = 0.02  # relative difference of energies that timings do not tell apart
 
 
 def rounding_error(
@@ -50,6 +51,8 @@ def shortlist(
 ) -> tuple[Format, ...]:
     """A safe haven, and the formats that save the most energy beside it per error.
 
+    A format that another one beats in error, at no more energy, is none of them.
+
     Args:
         haven: Kept in any case.
         energy: Of the whole model in each format. [J/token]
@@ -73,5 +76,13 @@ def shortlist(
     # Within a small loss budget few layers bear a format much coarser than the finest of its width.
     finest = {fmt.bits: min(error[f] for f in narrow if f.bits == fmt.bits) for fmt in narrow}
     narrow = [fmt for fmt in narrow if error[fmt] <= _COARSE * finest[fmt.bits]]
+    narrow = [
+        fmt
+        for fmt in narrow
+        if not any(
+            error[other] < error[fmt] and energy[other] <= energy[fmt] * (1 + _EQUAL)
+            for other in narrow
+        )
+    ]
     narrow.sort(key=lambda fmt: (energy[haven] - energy[fmt]) / error[fmt], reverse=True)
     return (haven, *narrow[: most - 1])

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from negawatt.compress.levels import Levels
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import Format, QuantisedWeight
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
 # Share of the full range that a scale may keep: clipping a few outliers often
 # rounds the rest better. 1.0 is plain min-max.
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
+# The same for uneven levels, whose outermost gaps are wide: an extreme may lie beyond or short.
+_STRETCH = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7)
+_REFITS = 3  # of scales to the levels chosen, where these are uneven
 
 
 def fit_grid(
@@ -26,7 +32,9 @@ def fit_grid(
     """Choose scale and zero point for every group of a matrix.
 
     Each candidate range is scored by the squared rounding error, weighted by
-    `importance`; the best of a few is kept per group.
+    `importance`; the best of a few is kept per group. Uneven levels are not the
+    same seen from both ends, so for them scales of both signs are tried, and the
+    best is fitted to the levels it led to.
 
     Args:
         weight: float32, [rows, cols].
@@ -40,26 +48,54 @@ def fit_grid(
     group = fmt.group or cols
     groups = weight.reshape(rows, cols // group, group)
     share = torch.ones(cols) if importance is None else importance / importance.mean()
-    share = share.reshape(cols // group, group)
-    best_error = torch.full(groups.shape[:2], torch.inf)
-    best_scale = torch.ones_like(best_error)
-    best_zero = torch.zeros_like(best_error)
-    # Wide codes lose little to outliers, so clipping is tried where it can pay.
-    for shrink in _SHRINK if fmt.bits < 8 else _SHRINK[:1]:
-        scale, zero = _range_to_grid(groups, fmt, shrink)
-        error = rounded(groups, scale[..., None], zero[..., None], fmt.bits)
-        error = error.sub_(zero[..., None]).mul_(scale[..., None]).sub_(groups).square_()
-        total = error.mul_(share).sum(-1)
-        better = total < best_error
-        best_error = torch.where(better, total, best_error)
-        best_scale = torch.where(better, scale, best_scale)
-        best_zero = torch.where(better, zero, best_zero)
-    if not bool(torch.isfinite(best_error).all()):
+    best = _Best(groups, share.reshape(cols // group, group), fmt)
+    for scale, zero in _ranges(groups, fmt):
+        best.offer(scale, zero)
+    for _ in range(_REFITS if fmt.levels else 0):
+        best.offer(best.refitted(), best.zero)
+    if not bool(torch.isfinite(best.error).all()):
         raise BrokenWeights(
             "a matrix holds values too large for 16-bit scales",
             fix="leave this model at 16 bits; its weights are out of the usual range",
         )
-    return best_scale, best_zero
+    return best.scale, best.zero
+
+
+class _Best:
+    """The grid of least error so far, group by group.
+
+    Args:
+        groups: Weights, [rows, groups, columns of a group].
+        share: How much each column counts, [groups, columns of a group].
+        fmt: Their format.
+    """
+
+    def __init__(self, groups: Tensor, share: Tensor, fmt: Format) -> None:
+        self._groups, self._share, self._levels = groups, share, Levels(fmt)
+        self.error = torch.full(groups.shape[:2], torch.inf)
+        self.scale = torch.ones_like(self.error)
+        self.zero = torch.zeros_like(self.error)
+
+    def offer(self, scale: Tensor, zero: Tensor) -> None:
+        """Keep this grid where it is better."""
+        level = self._snapped(scale, zero)
+        off = level.sub_(zero[..., None]).mul_(scale[..., None]).sub_(self._groups)
+        error = off.square_().mul_(self._share).sum(-1)
+        better = error < self.error
+        self.error = torch.where(better, error, self.error)
+        self.scale = torch.where(better, scale, self.scale)
+        self.zero = torch.where(better, zero, self.zero)
+
+    def refitted(self) -> Tensor:
+        """The scales of least error for the levels that the best ones lead to."""
+        step = self._snapped(self.scale, self.zero).sub_(self.zero[..., None])
+        counted = step * self._share
+        power = (counted * step).sum(-1)
+        fitted = counted.mul_(self._groups).sum(-1) / power
+        return safe(torch.where(power > 0, fitted, self.scale))
+
+    def _snapped(self, scale: Tensor, zero: Tensor) -> Tensor:
+        return self._levels.snap(self._groups / scale[..., None], zero[..., None])
 
 
 def round_to_nearest(
@@ -74,8 +110,8 @@ def round_to_nearest(
     rows, cols = weight.shape
     scale, zero = fit_grid(weight, fmt, importance)
     groups = weight.reshape(rows, scale.shape[1], -1)
-    codes = rounded(groups, scale[..., None], zero[..., None], fmt.bits).reshape(rows, cols)
-    return pack(codes, scale, zero, fmt)
+    level = Levels(fmt).snap(groups / scale[..., None], zero[..., None])
+    return pack(level.reshape(rows, cols), scale, zero, fmt)
 
 
 def dequantise(quantised: QuantisedWeight, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -90,19 +126,31 @@ def dequantise(quantised: QuantisedWeight, dtype: torch.dtype = torch.float32) -
     scale = torch.as_tensor(quantised.scale)
     zero = torch.as_tensor(quantised.zero)
     rows, cols = codes.shape
-    groups = codes.reshape(rows, scale.shape[1], -1).to(dtype)
+    groups = Levels(quantised.format).of(codes, dtype).reshape(rows, scale.shape[1], -1)
     groups = groups.sub_(zero[..., None].to(dtype)).mul_(scale[..., None].to(dtype))
     return groups.reshape(rows, cols)
+
+
+def _ranges(groups: Tensor, fmt: Format) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scales and zero points worth trying."""
+    if fmt.levels:
+        levels = Levels(fmt)
+        extreme = _heavier(groups)
+        for reach in _STRETCH:
+            for end in (levels.low, levels.high):
+                scale = safe(extreme / (end * reach))
+                yield scale, torch.zeros_like(scale)
+        return
+    # Wide codes lose little to outliers, so clipping is tried where it can pay.
+    for shrink in _SHRINK if fmt.bits < 8 else _SHRINK[:1]:
+        yield _range_to_grid(groups, fmt, shrink)
 
 
 def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, Tensor]:
     if fmt.symmetric:
         half = 2 ** (fmt.bits - 1)
         # The extreme value lands on the longer, negative side of the codes.
-        low, high = groups.amin(-1), groups.amax(-1)
-        # Between two extremes of one size, that of the heavier side: it has more to lose.
-        heavy = (high > -low) | ((high == -low) & (groups.sum(-1) > 0))
-        span = torch.where(heavy, high, low) * shrink  # its sign is the scale's
+        span = _heavier(groups) * shrink  # its sign is the scale's
         scale = span / -half if fmt.bits < 8 else span.abs() / (half - 1)
         return safe(scale), torch.full_like(scale, float(half))
     low = groups.amin(-1).clamp_max(0.0) * shrink
@@ -110,6 +158,14 @@ def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, 
     top = 2**fmt.bits - 1
     scale = safe((high - low) / top)
     return scale, torch.round(-low / scale).clamp_(0, top)
+
+
+def _heavier(groups: Tensor) -> Tensor:
+    """The value furthest from zero in each group, with its sign."""
+    low, high = groups.amin(-1), groups.amax(-1)
+    # Between two extremes of one size, that of the heavier side: it has more to lose.
+    heavy = (high > -low) | ((high == -low) & (groups.sum(-1) > 0))
+    return torch.where(heavy, high, low)
 
 
 def safe(scale: Tensor) -> Tensor:
@@ -120,16 +176,11 @@ def safe(scale: Tensor) -> Tensor:
     return scale.half().float()
 
 
-def rounded(groups: Tensor, scale: Tensor, zero: Tensor, bits: int) -> Tensor:
-    """Codes of the nearest levels, as float32 of the shape of `groups`."""
-    return torch.round(groups / scale).add_(zero).clamp_(0.0, float(2**bits - 1))
-
-
-def pack(codes: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> QuantisedWeight:
-    """Codes [rows, cols], scales and zero points [rows, groups] as they are stored."""
+def pack(levels: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> QuantisedWeight:
+    """Levels [rows, cols], scales and zero points [rows, groups] as they are stored."""
     return QuantisedWeight(
         format=fmt,
-        codes=codes.to(torch.uint8).contiguous().numpy(),
+        codes=Levels(fmt).codes(levels).contiguous().numpy(),
         scale=scale.half().numpy(),
         zero=zero.to(torch.uint8).numpy(),
     )

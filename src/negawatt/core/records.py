@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
+from negawatt.core.levels import TABLES
 
 #: An array of numbers from any library that speaks the array interface.
 #: `core` imports the standard library only, so the shape is stated in prose.
@@ -74,10 +75,13 @@ class Format:
 
     A quantised matrix keeps integer codes and, for each run of `group`
     neighbours along a row, one 16-bit scale (and a zero point, as wide as a
-    code, unless symmetric). `group` 0 means one scale for the whole row.
+    code, unless symmetric). `group` 0 means one scale for the whole row. `levels`
+    names a table of `negawatt.core.levels` where codes are no counts but indices.
 
     >>> Format(4, 64, symmetric=False).name
     'int4-g64-asym'
+    >>> Format(4, 32, levels="nl").name
+    'nl4-g32'
     >>> Format.parse("int4-g64-asym").bits_per_weight(576)
     4.3125
     >>> Format.parse("bf16").bits_per_weight(576)
@@ -87,13 +91,25 @@ class Format:
     bits: int
     group: int = 0
     symmetric: bool = True
+    levels: str = ""
+
+    def __post_init__(self) -> None:
+        if self.levels and not (
+            self.symmetric and len(TABLES.get(self.levels, ())) == 2**self.bits
+        ):
+            raise UsageError(
+                f"there are no {self.bits}-bit levels named {self.levels!r}",
+                fix=f"use {', '.join(_uneven())}, for example nl4-g32",
+            )
 
     @property
     def name(self) -> str:
-        """`bf16`, or `int<bits>-g<group>|row-sym|asym`."""
+        """`bf16`, `int<bits>-g<group>|row-sym|asym`, or `<levels><bits>-g<group>|row`."""
         if self.bits == 16:
             return "bf16"
         span = f"g{self.group}" if self.group else "row"
+        if self.levels:
+            return f"{self.levels}{self.bits}-{span}"
         return f"int{self.bits}-{span}-{'sym' if self.symmetric else 'asym'}"
 
     @classmethod
@@ -102,12 +118,20 @@ class Format:
         if name == "bf16":
             return cls(16)
         match = re.fullmatch(r"int(\d+)-(?:g(\d+)|row)-(a?)sym", name)
-        if match is None:
+        if match is not None:
+            return cls(int(match[1]), int(match[2] or 0), symmetric=not match[3])
+        match = re.fullmatch(r"([a-z]+)(\d+)-(?:g(\d+)|row)", name)
+        if match is None or match[1] not in TABLES:
             raise UsageError(
                 f"weight format {name!r} is not understood",
-                fix="use bf16 or int<bits>-g<group>-sym|asym, for example int4-g64-asym",
+                fix="use bf16, int<bits>-g<group>-sym|asym, for example int4-g64-asym, or nl4-g32",
             )
-        return cls(int(match[1]), int(match[2] or 0), symmetric=not match[3])
+        return cls(int(match[2]), int(match[3] or 0), levels=match[1])
+
+    @property
+    def middle(self) -> int:
+        """The zero point of every group where none is stored."""
+        return 0 if self.levels else 1 << (self.bits - 1)
 
     def bits_per_weight(self, cols: int) -> float:
         """Storage per weight, scales and zero points counted, for rows of `cols`. [bit]"""
@@ -126,6 +150,11 @@ class Format:
 
     def __str__(self) -> str:
         return self.name
+
+
+def _uneven() -> list[str]:
+    """Names of formats with named levels, without their groups."""
+    return [f"{name}{len(table).bit_length() - 1}" for name, table in TABLES.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +183,14 @@ class Layer:
 class QuantisedWeight:
     """Integer codes of one matrix with the scales that turn them back.
 
-    `weight[r, c] = (codes[r, c] - zero[r, g]) * scale[r, g]`, `g = c // group`.
+    `weight[r, c] = (level[r, c] - zero[r, g]) * scale[r, g]`, `g = c // group`, where a level
+    is the code itself, or its entry in the table that the format names.
 
     Args:
-        format: Bits, group and symmetry.
+        format: Bits, group, symmetry and levels.
         codes: uint8, [rows, cols], values 0 .. 2**bits - 1.
         scale: float16, [rows, groups].
-        zero: uint8, [rows, groups]; the constant 2**(bits-1) when symmetric.
+        zero: uint8, [rows, groups]; the constant `format.middle` when symmetric.
     """
 
     format: Format

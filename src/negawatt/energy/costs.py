@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from negawatt.core.clock import Clock, SystemClock
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import UsageError
+from negawatt.core.levels import gaps
 from negawatt.core.protocols import Kernel, RunOptions, Runtime
 from negawatt.core.records import Format
 
@@ -285,7 +286,10 @@ def undominated(table: CostTable, wanted: Wanted, *, margin: float = 0.02) -> tu
 
 def _at_least_as_fine(a: Format, b: Format) -> bool:
     span_a, span_b = a.group or math.inf, b.group or math.inf
-    return a.bits >= b.bits and span_a <= span_b and (not a.symmetric or b.symmetric)
+    finer = a.bits >= b.bits
+    if a.levels != b.levels:  # uneven levels are fine in one place and coarse in another
+        finer = gaps(a.bits, a.levels)[1] <= gaps(b.bits, b.levels)[0]
+    return finer and span_a <= span_b and (not a.symmetric or b.symmetric)
 
 
 def _never_dearer(table: CostTable, wanted: Wanted, a: Format, b: Format, margin: float) -> bool:

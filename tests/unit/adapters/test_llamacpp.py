@@ -14,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from negawatt.core.errors import NotAModel, RuntimeUnavailable, UnsupportedArchitecture, UsageError
+from negawatt.core.levels import TABLES
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -57,12 +58,14 @@ def some_codes(rows: int, cols: int, fmt: Format) -> QuantisedWeight:
         fmt,
         random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8),
         random.uniform(0.5, 1, (rows, groups)).astype(np.float16),
-        np.full((rows, groups), 2 ** (fmt.bits - 1), np.uint8),
+        np.full((rows, groups), fmt.middle, np.uint8),
     )
 
 
 def decoded(weight: QuantisedWeight) -> Any:
-    grouped = weight.codes.reshape(*weight.scale.shape, -1).astype(np.float32)
+    named = weight.format.levels
+    levels = np.array(TABLES[named])[weight.codes] if named else weight.codes
+    grouped = levels.reshape(*weight.scale.shape, -1).astype(np.float32)
     values = (grouped - weight.zero[..., None]) * weight.scale[..., None].astype(np.float32)
     return values.reshape(weight.codes.shape)
 
@@ -72,6 +75,19 @@ def test_the_engines_own_package_reads_the_codes_back(fmt: Format) -> None:
     weight = some_codes(3, 96, fmt)
     stored = blocks(weight, "x")
     np.testing.assert_array_equal(gguf.dequantize(stored.data, stored.kind), decoded(weight))
+
+
+def test_uneven_levels_are_those_of_the_engines_own_package() -> None:
+    """Every code of a block, and a scale of each sign, which even levels have no use for."""
+    assert TABLES["nl"] == gguf.quants.IQ4_NL.kvalues
+    fmt = Format(4, 32, levels="nl")
+    codes = np.tile(np.arange(16, dtype=np.uint8), (2, 2))
+    scale = np.array([[0.5], [-0.25]], np.float16)
+    stored = blocks(QuantisedWeight(fmt, codes, scale, np.zeros((2, 1), np.uint8)), "x")
+    assert stored.kind.name == "IQ4_NL"
+    found = gguf.dequantize(stored.data, stored.kind)
+    np.testing.assert_array_equal(found[0, :16], 0.5 * np.array(TABLES["nl"]))
+    np.testing.assert_array_equal(found[1, 16:], -0.25 * np.array(TABLES["nl"]))
 
 
 def test_a_format_the_engine_lacks_is_refused() -> None:

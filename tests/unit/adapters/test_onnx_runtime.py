@@ -140,6 +140,8 @@ def test_a_scale_for_a_row_is_written_for_each_block() -> None:
     assert found.zero is None
     with pytest.raises(UsageError, match="x in int8-row-sym"):
         coded(some_codes(4, 40, Format(8)), "x")
+    with pytest.raises(UsageError, match="x in nl4-g32"):
+        coded(some_codes(4, 64, Format(4, 32, levels="nl")), "x")
     with pytest.raises(UsageError, match="int3"):
         coded(some_codes(4, 64, Format(3, 32)), "x")
 

@@ -259,6 +259,14 @@ def test_a_width_the_engine_lacks_is_refused(base: Path, tmp_path: Path) -> None
         RUNTIME.compress(base, {"lm_head": weight}, tmp_path / "variant")
 
 
+def test_uneven_levels_are_refused_though_their_codes_have_four_bits(
+    base: Path, tmp_path: Path
+) -> None:
+    weight = random_weight(160, 64, Format(4, 32, levels="nl"))
+    with pytest.raises(UsageError, match="nl4-g32"):
+        RUNTIME.compress(base, {"lm_head": weight}, tmp_path / "variant")
+
+
 def test_a_full_disk_is_said_so_and_leaves_nothing(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from negawatt.adapters.runtimes.torch_weights import Coded, Half, install, read_codes, save_codes
 from negawatt.core.errors import OutputError
+from negawatt.core.levels import TABLES
 from negawatt.core.records import Format, QuantisedWeight
 
 
@@ -21,12 +22,18 @@ def make(rows: int, cols: int, fmt: Format) -> tuple[QuantisedWeight, torch.Tens
     for row in range(rows):
         for col in range(cols):
             group = col * groups // cols
-            steps = int(codes[row, col]) - int(zero[row, group])
+            code = int(codes[row, col])
+            level = TABLES[fmt.levels][code] if fmt.levels else code
+            steps = level - int(zero[row, group])
             wide[row, col] = steps * float(scale[row, group])
     return QuantisedWeight(fmt, codes, scale, zero), torch.from_numpy(wide)
 
 
-@pytest.mark.parametrize("fmt", [Format(8), Format(4, 8, symmetric=False), Format(3, 4)], ids=str)
+@pytest.mark.parametrize(
+    "fmt",
+    [Format(8), Format(4, 8, symmetric=False), Format(3, 4), Format(4, 8, levels="nl")],
+    ids=str,
+)
 def test_codes_come_back_from_the_file_as_the_weights_they_mean(
     tmp_path: Path, fmt: Format
 ) -> None:

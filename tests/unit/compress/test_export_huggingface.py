@@ -501,6 +501,27 @@ def test_folding_zero_points_away_changes_no_value(
     assert torch.equal(value, dequantise(weight))
 
 
+def test_uneven_levels_are_packed_as_bytes_of_the_same_value() -> None:
+    matrix = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
+    weight = round_to_nearest(matrix, Format(4, 32, levels="nl"))
+    layer = lay_out(weight, kind="linear", dense=torch.bfloat16, reader="vllm")
+    unpack = library("compressors.pack_quantized.helpers").unpack_from_int32
+    codes = unpack(layer.tensors["weight_packed"], 8, layer.tensors["weight_shape"])
+    value = codes.reshape(6, 2, 32) * layer.tensors["weight_scale"].float()[..., None]
+    assert (layer.chosen.name, layer.stored.name) == ("nl4-g32", "int8-g32-sym")
+    assert torch.equal(value.reshape(6, 64), dequantise(weight))
+
+
+def test_uneven_levels_are_told_in_the_notes(untied: Path, tmp_path: Path) -> None:
+    fmt = Format(4, 32, levels="nl")
+    weights = quantise(untied, {"model.layers.0.mlp.up_proj": fmt.name})
+    out = export(untied, weights, tmp_path / "out", card=CARD)
+    expected = searched_logits(untied, weights, dense={})
+    np.testing.assert_allclose(reload_check(out, TOKENS), expected, **EXACT)
+    notes = json.loads((out / "negawatt.json").read_text())["notes"]
+    assert any("nl4-g32 are stored as int8-g32-sym" in note for note in notes)
+
+
 def test_without_the_packing_library_the_fix_is_named(
     untied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,3 +62,14 @@ def test_the_haven_leads_and_nothing_kept_costs_more(
         assert kept[1:] == (min(NARROW, key=energy.__getitem__),)
     bargains = [(energy[HAVEN] - energy[fmt]) / error[fmt] for fmt in kept[1:]]
     assert bargains == sorted(bargains, reverse=True)
+
+
+def test_uneven_levels_take_the_place_of_even_ones_where_they_cost_the_same() -> None:
+    even, uneven, five = Format(4, 32), Format(4, 32, levels="nl"), Format(5, 32)
+    error = {HAVEN: 1e-4, even: 0.008, uneven: 0.006, five: 0.002}
+    kept = shortlist(HAVEN, {HAVEN: 10.0, even: 6.0, uneven: 6.1, five: 11.0}, error, most=3)
+    assert kept == (HAVEN, uneven)
+    kept = shortlist(HAVEN, {HAVEN: 10.0, even: 6.0, uneven: 7.0, five: 11.0}, error, most=3)
+    assert set(kept) == {HAVEN, uneven, even}
+    size = {fmt: fmt.bytes(64, 64) for fmt in error}
+    assert shortlist(HAVEN, size, error, most=3) == (HAVEN, five, uneven)

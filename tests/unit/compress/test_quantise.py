@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from negawatt.compress.levels import Levels
 from negawatt.compress.quantise import dequantise, fit_grid, round_to_nearest
 from negawatt.core.errors import BrokenWeights
+from negawatt.core.levels import TABLES
 from negawatt.core.records import Format, QuantisedWeight
 
 FORMATS = [
@@ -30,7 +32,7 @@ FORMATS = [
         (2, 16),
     ]
     for symmetric in (True, False)
-]
+] + [Format(4, group, levels="nl") for group in (16, 32)]
 BY_NAME = [fmt.name for fmt in FORMATS]
 LEAST_SCALE = 2.0**-24  # the smallest number that 16 bits hold, and their step down there
 
@@ -85,7 +87,7 @@ def test_codes_scales_and_zeros_have_their_shapes_types_and_ranges(
     assert np.isfinite(found.scale).all()
     assert (found.scale != 0).all()
     if fmt.symmetric:
-        assert (found.zero == 2 ** (fmt.bits - 1)).all()
+        assert (found.zero == fmt.middle).all()
 
 
 @given(matrices(), st.sampled_from([fmt for fmt in FORMATS if fmt.symmetric]))
@@ -116,17 +118,17 @@ def test_weights_already_on_a_grid_come_back_exactly(fmt: Format, data: st.DataO
     draw = np.random.default_rng(data.draw(st.integers(0, 2**16)))
     codes = draw.integers(0, 2**fmt.bits, (rows, cols))
     groups = codes.reshape(rows, -1, fmt.group or cols)
-    middle = 2 ** (fmt.bits - 1)
     groups[..., 0] = 1 if fmt.bits == 8 and fmt.symmetric else 0  # both ends of the range are used
     groups[..., 1] = 2**fmt.bits - 1
     if fmt.bits == 8 and fmt.symmetric:
         groups.clip(1, 255, out=groups)
-    zero = np.full(groups.shape[:2], middle)
+    zero = np.full(groups.shape[:2], fmt.middle)
     if not fmt.symmetric:
         zero = draw.integers(0, 2**fmt.bits, groups.shape[:2])
     scale = draw.uniform(1e-3, 1e-1, groups.shape[:2]).astype(np.float16).astype(np.float32)
+    levels = np.array(TABLES[fmt.levels])[groups] if fmt.levels else groups
     weight = torch.from_numpy(
-        ((groups - zero[..., None]) * scale[..., None]).astype(np.float32).reshape(rows, cols)
+        ((levels - zero[..., None]) * scale[..., None]).astype(np.float32).reshape(rows, cols)
     )
 
     back = dequantise(round_to_nearest(weight, fmt))
@@ -193,3 +195,33 @@ def test_a_grid_has_whole_zero_points_inside_the_codes(weight: Tensor, fmt: Form
     _, zero = fit_grid(weight, fmt)
     assert bool((zero == zero.round()).all())
     assert bool(((zero >= 0) & (zero < 2**fmt.bits)).all())
+
+
+def test_uneven_levels_are_told_apart_by_the_sign_of_their_scale() -> None:
+    """They reach further on one side: the heavier tail goes there, whichever sign it has."""
+    fmt = Format(4, 32, levels="nl")
+    weight = torch.linspace(-1, 1, 64).pow(3).reshape(2, 32)
+    found = [round_to_nearest(sign * weight, fmt) for sign in (1.0, -1.0)]
+    assert (found[0].scale > 0).tolist() == (found[1].scale < 0).tolist()
+    torch.testing.assert_close(dequantise(found[0]), -dequantise(found[1]))
+
+
+def test_uneven_levels_lose_less_where_most_weights_are_small() -> None:
+    weight = torch.randn(256, 64, generator=torch.Generator().manual_seed(3))
+    even, uneven = Format(4, 32), Format(4, 32, levels="nl")
+    lost = [
+        float((dequantise(round_to_nearest(weight, fmt)) - weight).square().mean())
+        for fmt in (uneven, even)
+    ]
+    assert lost[0] < 0.85 * lost[1]
+
+
+@given(st.lists(st.floats(-200, 200, width=32), min_size=1, max_size=40))
+def test_a_value_goes_to_the_nearest_uneven_level(values: list[float]) -> None:
+    levels, table = Levels(Format(4, 32, levels="nl")), torch.tensor(TABLES["nl"]).float()
+    given_ = torch.tensor(values)
+    found = levels.snap(given_.clone())
+    assert bool(torch.isin(found, table).all())
+    off = (given_[:, None] - table).abs().amin(1)
+    torch.testing.assert_close((found - given_).abs(), off, rtol=0, atol=0)
+    torch.testing.assert_close(levels.of(levels.codes(found), torch.float32), found)

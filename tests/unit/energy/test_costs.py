@@ -188,3 +188,14 @@ def test_zero_points_are_never_given_up_for_bits() -> None:
     wanted = Wanted((SQUARE,), (INT8, INT4), 1, tokens=(1,))
     table = EMPTY.with_rows([row(INT8, 1.0), row(INT4, 2.0)])
     assert undominated(table, wanted) == (INT8, INT4)
+
+
+def test_uneven_levels_are_finer_and_coarser_than_even_ones_as_wide() -> None:
+    """Around zero they lie closer together, at the ends further apart; one more bit is finer."""
+    uneven, four, five = Format(4, levels="nl"), Format(4), Format(5)
+    for cheap, dear in ((uneven, four), (four, uneven)):
+        wanted = Wanted((SQUARE,), (cheap, dear), 1, tokens=(1,))
+        table = EMPTY.with_rows([row(cheap, 1.0), row(dear, 2.0)])
+        assert undominated(table, wanted) == (cheap, dear)
+    wanted = Wanted((SQUARE,), (five, uneven), 1, tokens=(1,))
+    assert undominated(EMPTY.with_rows([row(five, 1.0), row(uneven, 2.0)]), wanted) == (five,)

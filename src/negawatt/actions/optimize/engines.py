@@ -198,11 +198,15 @@ def _race(
 
 
 def _form(engine: Runtime, bits: int) -> Format | None:
-    """The finest symmetric form of a width that an engine executes."""
+    """The finest symmetric form of a width that an engine executes, of even levels if it can."""
     if bits == haven(engine.formats).bits:
         return haven(engine.formats)
     found = [fmt for fmt in engine.formats if fmt.bits == bits]
-    return min(found, key=lambda fmt: (not fmt.symmetric, fmt.group or 2**30), default=None)
+    return min(
+        found,
+        key=lambda fmt: (not fmt.symmetric, bool(fmt.levels), fmt.group or 2**30),
+        default=None,
+    )
 
 
 def _build(engine: Runtime, source: ModelSource, base: Path, fmt: Format, place: Path) -> None:

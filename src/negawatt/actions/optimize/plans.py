@@ -112,6 +112,17 @@ def room_for(
     return Room(size, left, pairs)
 
 
+def shares_of(shares: Sequence[float], room: Room | None) -> tuple[float, ...]:
+    """Where to search between the cheapest plan and the dearest.
+
+    Where bytes are scarce, the best plan that they can hold comes first, whatever it spends.
+
+    >>> shares_of((0.8, 0.6), None), shares_of((0.8, 0.6), Room(np.ones(2), 1.0))
+    ((0.8, 0.6), (1.0, 0.8, 0.6))
+    """
+    return tuple(shares) if room is None else (1.0, *shares)
+
+
 def _beside(layers: Sequence[Layer], base_bytes: int) -> float:
     """What is in no matrix. [B]"""
     wide = sum(_WIDE.bytes(one.rows, one.cols) for one in layers if not one.tied_to)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Order, Tools
-from negawatt.actions.optimize.plans import pieces, room_for
+from negawatt.actions.optimize.plans import pieces, room_for, shares_of
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.assign import Room
 from negawatt.compress.bank import WeightBank
@@ -303,7 +303,7 @@ def find_plans(
     sensitivity = Sensitivity(options, np.load(store))
     room = room_for(order.max_size, source.layers, source.bf16_bytes, options)
     problem = Problem(sensitivity, model.option_energy(options), room)
-    row = budgets(problem, effort.budget_shares)
+    row = budgets(problem, shares_of(effort.budget_shares, room))
     done = all(journal.has(f"search-{i}") for i in range(len(row)))
     search = EnergyGradientSearch(problem, None if done else gated(), samples, seed=seed)
     choices = []

@@ -53,7 +53,7 @@ class LlamaCppRuntime:
 
     @property
     def formats(self) -> Sequence[Format]:
-        """16 bits, and what the engine calls Q8_0, Q5_0 and Q4_0."""
+        """16 bits, and what the engine calls Q8_0, Q5_0, Q4_0 and IQ4_NL."""
         return (Format(16), *TYPES)
 
     def convert(self, model: Path, out: Path) -> None:

@@ -27,6 +27,7 @@ TYPES = {
     Format(8, BLOCK): Kind.Q8_0,
     Format(5, BLOCK): Kind.Q5_0,
     Format(4, BLOCK): Kind.Q4_0,
+    Format(4, BLOCK, levels="nl"): Kind.IQ4_NL,
 }
 
 

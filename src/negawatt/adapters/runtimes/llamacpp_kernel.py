@@ -240,6 +240,6 @@ def _matrix(
     groups = cols // (fmt.group or cols)
     codes = random.integers(0, 1 << fmt.bits, (rows, cols), dtype=np.uint8)
     scale = random.uniform(0.5, 1.0, (rows, groups)).astype(np.float16)
-    zero = np.full((rows, groups), 1 << (fmt.bits - 1), np.uint8)
+    zero = np.full((rows, groups), fmt.middle, np.uint8)
     stored = blocks(QuantisedWeight(fmt, codes, scale, zero), "a product")
     return int(stored.kind), stored.data

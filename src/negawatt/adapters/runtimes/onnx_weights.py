@@ -93,7 +93,7 @@ def coded(weight: QuantisedWeight, name: str) -> Coded:
     rows, cols = codes.shape
     span = fmt.group or cols
     block = next((one for one in _BLOCKS if span % one == 0), 0)
-    if fmt.bits not in {4, 8} or not block:
+    if fmt.bits not in {4, 8} or fmt.levels or not block:
         raise UsageError(
             f"ONNX Runtime does not multiply {name} in {fmt}",
             fix="choose among the formats it offers",

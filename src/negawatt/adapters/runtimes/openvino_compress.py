@@ -103,7 +103,7 @@ def decompression(weight: QuantisedWeight, name: str) -> ov.Node:
     """
     ops = ov.opset13
     fmt = weight.format
-    if (fmt.bits, fmt.symmetric) not in _KINDS:
+    if fmt.levels or (fmt.bits, fmt.symmetric) not in _KINDS:
         raise UsageError(
             f"OpenVINO does not multiply {name} in {fmt}", fix="choose among the formats it offers"
         )

@@ -15,9 +15,12 @@ from torch.nn import functional
 
 from negawatt.adapters.runtimes.huggingface import embedding_scale
 from negawatt.core.errors import OutputError
+from negawatt.core.levels import TABLES
 from negawatt.core.records import QuantisedWeight
 
 Tensor = torch.Tensor
+
+_ROWS = 4096  # of which levels are looked up at a time
 
 
 class Narrow(Protocol):
@@ -36,11 +39,12 @@ class Narrow(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
-    """Integer codes: weight = (code - zero) * scale."""
+    """Integer codes: weight = (level - zero) * scale; a level is the code where none are named."""
 
     codes: Tensor  # uint8 [rows, cols]
     scale: Tensor  # float16 [rows, groups]
     zero: Tensor  # uint8 [rows, groups]
+    levels: Tensor | None = None  # float32 [codes there are]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,16 +54,23 @@ class Coded:
 
     def widen(self, out: Tensor) -> Tensor:
         """Decode every row."""
+        for at in range(0, len(out), _ROWS):
+            out[at : at + _ROWS] = self._level(self.codes[at : at + _ROWS])
         grouped = out.view(*self.scale.shape, -1)
-        grouped.copy_(self.codes.view(grouped.shape))
         grouped.sub_(self.zero[..., None]).mul_(self.scale[..., None].float())
         return out
 
     def rows(self, ids: Tensor) -> Tensor:
         """Decode the rows asked for."""
         scale = self.scale[ids][..., None].float()
-        codes = self.codes[ids].view(*scale.shape[:-1], -1).float()
-        return ((codes - self.zero[ids][..., None]) * scale).flatten(-2)
+        levels = self._level(self.codes[ids]).float().view(*scale.shape[:-1], -1)
+        return ((levels - self.zero[ids][..., None]) * scale).flatten(-2)
+
+    def _level(self, codes: Tensor) -> Tensor:
+        """What codes stand for before zero point and scale."""
+        if self.levels is None:
+            return codes
+        return self.levels.index_select(0, codes.flatten().int()).view(codes.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +95,7 @@ class Half:
 
 
 def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> None:
-    """Write codes, scales and zero points of every layer into one safetensors file.
+    """Write codes, scales, zero points and named levels of every layer into one safetensors file.
 
     Raises:
         OutputError: the file could not be written.
@@ -94,6 +105,9 @@ def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> No
         tensors[f"{name}|codes"] = torch.from_numpy(np.array(weight.codes, dtype=np.uint8))
         tensors[f"{name}|scale"] = torch.from_numpy(np.array(weight.scale, dtype=np.float16))
         tensors[f"{name}|zero"] = torch.from_numpy(np.array(weight.zero, dtype=np.uint8))
+        if weight.format.levels:
+            table = torch.tensor(TABLES[weight.format.levels], dtype=torch.float32)
+            tensors[f"{name}|levels"] = table
     try:
         save_file(tensors, path)
     except safetensors.SafetensorError as error:  # its only word for a disk that fails
@@ -106,11 +120,13 @@ def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> No
 def read_codes(path: Path) -> Iterator[tuple[str, Coded]]:
     """Every layer in a file that `save_codes` wrote."""
     with safetensors.safe_open(path, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118  # an open file, not a mapping
+        keys = set(file.keys())
+        for key in sorted(keys):
             name, part = key.split("|")
             if part == "codes":
-                parts = (file.get_tensor(f"{name}|{p}") for p in ("codes", "scale", "zero"))
-                yield name, Coded(*parts)
+                parts = ("codes", "scale", "zero", "levels")
+                found = {p: f"{name}|{p}" for p in parts if f"{name}|{p}" in keys}
+                yield name, Coded(**{p: file.get_tensor(at) for p, at in found.items()})
 
 
 def install(model: Any, coded: Mapping[str, Coded], *, exact: bool) -> int:

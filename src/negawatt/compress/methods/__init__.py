@@ -1,7 +1,7 @@
 """Ways to turn a matrix into codes, each behind one small protocol (`negawatt.quantisers`).
 
 A quantiser is told once what flows into a layer and then rounds the layer in as many formats
-as are asked for. What it returns always means `(codes - zero) * scale`, so every engine and
+as are asked for. What it returns always means `(level - zero) * scale`, so every engine and
 every export takes it, and the search may mix the methods layer by layer.
 """
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from negawatt.compress.levels import Levels
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -31,17 +33,18 @@ def polished(
 
     Args:
         weight: float32, [rows, cols].
-        found: Codes [rows, cols], scales and zero points [rows, groups], float32.
+        found: Levels (codes, where these are even) [rows, cols], scales and zero points
+            [rows, groups], float32.
         fmt: What they are in.
         hessian: float32, [cols, cols], the sum of outer products of the inputs.
 
     Returns:
-        Codes [rows, cols] and scales [rows, groups], float32.
+        Levels [rows, cols] and scales [rows, groups], float32.
     """
-    codes, scale, zero = found
+    levels, scale, zero = found
     mean = hessian.diagonal().mean()
     if not bool(mean > 0):
-        return codes, scale  # inputs that never fire say nothing
+        return levels, scale  # inputs that never fire say nothing
     damped = hessian.clone()
     damped.diagonal().add_(_DAMPING * mean)
     fitted = torch.cat(
@@ -50,31 +53,31 @@ def polished(
             for at in range(0, len(weight), _ROWS)
         ]
     )
-    moved = _moved_codes(weight, (codes, fitted, zero), fmt, damped)
+    moved = _moved(weight, (levels, fitted, zero), fmt, damped)
     # Scales are narrowed to 16 bits after they are fitted, so a row may come out worse.
-    before = _row_errors(weight, (codes, scale, zero), damped)
+    before = _row_errors(weight, found, damped)
     better = (_row_errors(weight, (moved, fitted, zero), damped) <= before)[:, None]
-    return torch.where(better, moved, codes), torch.where(better, fitted, scale)
+    return torch.where(better, moved, levels), torch.where(better, fitted, scale)
 
 
 def _row_errors(weight: Tensor, found: tuple[Tensor, Tensor, Tensor], hessian: Tensor) -> Tensor:
     """Squared error of each output over the text, [rows]."""
-    codes, scale, zero = found
-    steps = codes.reshape(*scale.shape, -1) - zero[..., None]
+    levels, scale, zero = found
+    steps = levels.reshape(*scale.shape, -1) - zero[..., None]
     off = (steps * scale[..., None]).reshape(weight.shape).sub_(weight)
     return (off @ hessian).mul_(off).sum(1)
 
 
 def _part(found: tuple[Tensor, Tensor, Tensor], at: int) -> tuple[Tensor, Tensor, Tensor]:
-    codes, scale, zero = (one[at : at + _ROWS] for one in found)
-    return codes, scale, zero
+    levels, scale, zero = (one[at : at + _ROWS] for one in found)
+    return levels, scale, zero
 
 
 def _fitted_scales(weight: Tensor, found: tuple[Tensor, Tensor, Tensor], hessian: Tensor) -> Tensor:
-    """Scales with the least error of the outputs for these codes, [rows, groups]."""
-    codes, scale, zero = found
+    """Scales with the least error of the outputs for these levels, [rows, groups]."""
+    levels, scale, zero = found
     rows, groups = scale.shape
-    steps = codes.reshape(rows, groups, -1) - zero[..., None]
+    steps = levels.reshape(rows, groups, -1) - zero[..., None]
     width = steps.shape[-1]
     tiles = hessian.reshape(groups, width, groups, width)
     normal = torch.empty(rows, groups, groups)
@@ -93,16 +96,16 @@ def _fitted_scales(weight: Tensor, found: tuple[Tensor, Tensor, Tensor], hessian
     return torch.where(torch.isfinite(narrow) & (narrow != 0), narrow, scale)
 
 
-def _moved_codes(
+def _moved(
     weight: Tensor, found: tuple[Tensor, Tensor, Tensor], fmt: Format, hessian: Tensor
 ) -> Tensor:
-    """Every code moved once to where the error is least, the others staying as they are."""
+    """Every level moved once to where the error is least, the others staying as they are."""
     cols = weight.shape[1]
     group = torch.arange(cols) // (fmt.group or cols)
-    codes, (scale, zero) = found[0].T.contiguous(), (one.T[group] for one in found[1:])
-    top = float(2**fmt.bits - 1)
+    now, (scale, zero) = found[0].T.contiguous(), (one.T[group] for one in found[1:])
+    levels = Levels(fmt)
     # How fast the error would fall with each weight, [cols, rows].
-    slope = hessian @ (weight.T - (codes - zero) * scale)
+    slope = hessian @ (weight.T - (now - zero) * scale)
     for start in range(0, cols, _BLOCK):
         stop = min(start + _BLOCK, cols)
         tile, near = hessian[start:stop, start:stop], slope[start:stop]
@@ -110,9 +113,9 @@ def _moved_codes(
         for i in range(stop - start):
             at = start + i
             best = near[i] / tile[i, i] / scale[at]
-            code = best.add_(codes[at]).round_().clamp_(0.0, top)
-            moves[i] = (code - codes[at]) * scale[at]
-            codes[at] = code
+            level = levels.snap(best.add_(now[at]))
+            moves[i] = (level - now[at]) * scale[at]
+            now[at] = level
             near.addr_(tile[i], moves[i], alpha=-1.0)
         slope[stop:].addmm_(hessian[stop:, start:stop], moves, alpha=-1.0)
-    return codes.T
+    return now.T

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from negawatt.compress.levels import Levels
 from negawatt.compress.methods.polish import polished
 from negawatt.compress.methods.rtn import Weighted
 from negawatt.compress.quantise import finite, fit_grid, pack
@@ -81,35 +82,34 @@ class SecondOrder:
         """
         weight = finite(weight)
         scale, zero = fit_grid(weight, fmt, self._importance)
-        codes = _compensated_codes(weight, self._factor, self._order, (scale, zero), fmt)
+        levels = _compensated(weight, self._factor, self._order, (scale, zero), fmt)
         if self._polish and fmt.bits < _FINE:
-            codes, scale = polished(weight, (codes, scale, zero), fmt, self._hessian)
-        return pack(codes, scale, zero, fmt)
+            levels, scale = polished(weight, (levels, scale, zero), fmt, self._hessian)
+        return pack(levels, scale, zero, fmt)
 
 
-def _compensated_codes(
+def _compensated(
     weight: Tensor, factor: Tensor, order: Tensor, grid: tuple[Tensor, Tensor], fmt: Format
 ) -> Tensor:
-    """Round column after column, moving each error into the columns still to come."""
+    """Levels, column after column, each error moved into the columns still to come."""
     cols = weight.shape[1]
     group = (torch.arange(cols) // (fmt.group or cols))[order]
     scale, zero = (part.T.contiguous()[group] for part in grid)  # [cols, rows]
     work = weight.T.contiguous()[order]  # one column of the matrix per row, contiguous
-    codes = torch.empty_like(work)
-    top = float(2**fmt.bits - 1)
+    found, levels = torch.empty_like(work), Levels(fmt)
     for start in range(0, cols, _BLOCK):
         stop = min(start + _BLOCK, cols)
         block, inner = work[start:stop], factor[start:stop, start:stop]
         errors = torch.empty_like(block)
         for i in range(stop - start):
             s, z, column = scale[start + i], zero[start + i], block[i]
-            code = torch.div(column, s).round_().add_(z).clamp_(0.0, top)
-            codes[start + i] = code
-            errors[i] = code.sub_(z).mul_(s).sub_(column).mul_(-1.0 / inner[i, i])
+            level = levels.snap(torch.div(column, s), z)
+            found[start + i] = level
+            errors[i] = level.sub_(z).mul_(s).sub_(column).mul_(-1.0 / inner[i, i])
             block[i + 1 :].addr_(inner[i, i + 1 :], errors[i], alpha=-1.0)
         work[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1.0)
-    restored = torch.empty_like(codes)
-    restored[order] = codes
+    restored = torch.empty_like(found)
+    restored[order] = found
     return restored.T
 
 

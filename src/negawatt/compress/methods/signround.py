@@ -1,8 +1,8 @@
 """Rounding learnt by signed gradient steps.
 
-Every weight carries an offset of at most half a step that is added before it is rounded, and
-every group a factor on its scale; both move by the sign of the gradient of the layer's output
-error, in steps that shrink to nothing (Cheng et al. 2024, arXiv 2309.05516). Here the error is
+Every weight carries an offset of at most half the way to the next level, added before it is
+rounded, and every group a factor on its scale; both move by the sign of the gradient of the
+layer's output error, in steps that shrink to nothing (Cheng et al. 2024, arXiv 2309.05516). Here the error is
 that of the layer's outputs on the calibration text, whose gradient needs the Hessian of the
 inputs alone, so no text is run again.
 """
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from negawatt.compress.levels import Levels
 from negawatt.compress.methods.rtn import Weighted
 from negawatt.compress.quantise import finite, fit_grid, pack, safe
 
@@ -61,14 +62,14 @@ class _State:
 
     def __init__(self, weight: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> None:
         rows = len(weight)
-        self._fmt, self._top = fmt, float(2**fmt.bits - 1)
+        self._fmt, self._levels = fmt, Levels(fmt)
         self._weight = weight
         self._groups = weight.reshape(rows, scale.shape[1], -1)
         self._scale, self._zero = scale, zero
         self._offset = torch.zeros_like(self._groups)
         self._factor = torch.ones_like(scale)
         self._least = torch.full((rows,), torch.inf)
-        self._codes = torch.zeros_like(self._groups)
+        self._found = torch.zeros_like(self._groups)
         self._kept = scale.clone()
 
     def step(self, hessian: Tensor, share: float) -> None:
@@ -76,13 +77,14 @@ class _State:
         scale = safe(self._scale * self._factor)[..., None]
         zero = self._zero[..., None]
         steps = self._groups / scale
-        wanted = (steps + self._offset).round_().add_(zero)
-        codes = wanted.clamp(0.0, self._top)
-        inside = wanted == codes
-        level = codes - zero
+        gap = self._levels.gap(steps)
+        wanted = steps + self._offset * gap
+        inside = self._levels.within(wanted + zero, gap)
+        found = self._levels.snap(wanted, zero)
+        level = found - zero
         off = (level * scale).sub_(self._groups).reshape(self._weight.shape)
         pulled = off @ hessian
-        self._keep((pulled * off).sum(1), codes, scale[..., 0])
+        self._keep((pulled * off).sum(1), found, scale[..., 0])
         slope = pulled.reshape(self._groups.shape)
         # A clipped weight does not follow its offset, and its group's scale in full.
         follows = torch.where(inside, level - steps, level)
@@ -90,12 +92,12 @@ class _State:
         moved = (slope * scale).sign_().mul_(inside)
         self._offset.sub_(moved, alpha=share * _RATE).clamp_(-0.5, 0.5)
 
-    def _keep(self, error: Tensor, codes: Tensor, scale: Tensor) -> None:
+    def _keep(self, error: Tensor, levels: Tensor, scale: Tensor) -> None:
         better = error < self._least
         self._least = torch.where(better, error, self._least)
-        self._codes = torch.where(better[:, None, None], codes, self._codes)
+        self._found = torch.where(better[:, None, None], levels, self._found)
         self._kept = torch.where(better[:, None], scale, self._kept)
 
     def best(self) -> QuantisedWeight:
         """The rows with the least error, each from its own step."""
-        return pack(self._codes.reshape(self._weight.shape), self._kept, self._zero, self._fmt)
+        return pack(self._found.reshape(self._weight.shape), self._kept, self._zero, self._fmt)
