@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from negawatt.core import registry
+from negawatt.core.caches import CACHES, Cache
 from negawatt.core.errors import UsageError
 from negawatt.core.quantities import GramsPerKWh
 from negawatt.core.records import Workload
@@ -64,6 +65,14 @@ def _seed(text: str, _: Path) -> int:
 
 #: Every engine that is installed here, but for the reference.
 AUTO = "auto"
+
+
+def _cache(text: str, _: Path) -> Cache | Literal["auto"]:
+    if text not in {AUTO, *CACHES}:
+        raise UsageError(
+            f"no key-value cache is called {text!r}", fix=f"use {AUTO} or {', '.join(CACHES)}"
+        )
+    return cast("Cache", text)
 
 
 def _runtime(text: str, _: Path) -> str:
@@ -142,6 +151,15 @@ class Run:
             "The engine that will serve the model; auto tries every installed one.",
             "NEGAWATT_RUNTIME",
             default=AUTO,
+        )
+    )
+    cache: Cache | Literal["auto"] = field(
+        metadata=_spec(
+            _cache,
+            "Bits of the key-value cache of an optimised model: own is the engine's own; 16, 8, "
+            "8/4 (keys/values) or 4; auto measures them and takes another one if it is worth it.",
+            "NEGAWATT_KV_CACHE",
+            default="own",
         )
     )
     threads: int | None = field(

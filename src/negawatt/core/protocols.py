@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
+from negawatt.core.caches import Cache, CacheLayout
+from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import Joules
 from negawatt.core.records import Array, Format, QuantisedWeight
@@ -73,11 +75,25 @@ class RunOptions:
             precision results agree to the rounding of float32; in fast precision
             a text read at once and the same text read in pieces may differ by
             the engine's own rounding, whichever session reads it.
+        cache: Bits of the key-value cache. "own" leaves it to the artifact, which may
+            say what it is meant to be served with, and else to the engine. Exact
+            precision keeps it in float32.
+
+    Raises:
+        UsageError: exact precision is asked for with a narrower cache.
     """
 
     threads: int = 1
     precision: Precision = "fast"
     steps: Steps = "any"
+    cache: Cache = "own"
+
+    def __post_init__(self) -> None:
+        if self.precision == "exact" and self.cache != "own":
+            raise UsageError(
+                f"an exact session keeps its cache in float32, not at {self.cache} bits",
+                fix='choose the cache of a "fast" session',
+            )
 
 
 class Session(Protocol):
@@ -148,6 +164,10 @@ class Runtime(Protocol):
     @property
     def joins(self) -> bool:
         """True when `compress` multiplies the layers named in `joint` as one."""
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """The key-value caches that can be asked for, the engine's own first; none is no choice."""
 
     def convert(self, model: Path, out: Path) -> None:
         """Write the engine's own form of a Hugging Face `model` folder into `out`, at 16 bits."""

@@ -211,6 +211,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
         threads=settings.run.threads,
         text=text,
         effort=effort or Effort(),
+        cache=settings.run.cache,
     )
     size = origin.weight_bytes(model)
     small = size is not None and size < LARGE
