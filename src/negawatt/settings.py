@@ -69,14 +69,19 @@ AUTO = "auto"
 
 def _cache(text: str, _: Path) -> Cache | Literal["auto"]:
     if text not in {AUTO, *CACHES}:
-        raise UsageError(
-            f"no key-value cache is called {text!r}", fix=f"use {AUTO} or {', '.join(CACHES)}"
-        )
+        raise ValueError(f"one of {AUTO}, {', '.join(CACHES)}")
     return cast("Cache", text)
 
 
 def _runtime(text: str, _: Path) -> str:
     known = (AUTO, *registry.names(registry.RUNTIMES))
+    if text in registry.names(registry.ENDPOINTS):
+        raise UsageError(
+            f"{text} is reached through its HTTP door, where nothing can be converted, compressed "
+            "or timed by itself",
+            fix=f"let another engine find the plan, serve its huggingface/ folder with {text}, and "
+            "check that with `negawatt endpoint ADDRESS --base MODEL`",
+        )
     if text not in known:
         raise ValueError(f"one of {', '.join(known)}")
     return text

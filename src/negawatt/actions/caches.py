@@ -22,7 +22,7 @@ from negawatt.models.source import ModelSource
 
 _VERSION = 1  # of the steps; results of another one are not reused
 _WINDOW = 512  # tokens written into an empty cache, at most
-_SPARE = 160  # positions that timing may write behind a context
+_SPARE = 100  # positions that timing may write behind a context
 _FEWEST = 64  # tokens of a side that is not looked at
 
 

@@ -134,6 +134,54 @@ class Session(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """What a model made of a text that was given to it.
+
+    Args:
+        log_probs: float64, [tokens - 1]; of every token after the first. [nat]
+        tops: int64, [tokens - 1]; what the model would have said there.
+    """
+
+    log_probs: Array
+    tops: Array
+
+
+class Endpoint(Protocol):
+    """A model behind a server's door (entry point `negawatt.endpoints`).
+
+    A server hands out tokens and the likelihoods of a text, and no logits; nothing can be
+    converted, rounded or timed alone behind its door. So this is no `Runtime`, and no `Session`.
+    """
+
+    @property
+    def name(self) -> str:
+        """`vllm`."""
+
+    @property
+    def version(self) -> str:
+        """The server's own version; empty when it does not tell."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model that answers."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens it takes at most; None when it does not tell."""
+
+    def stream(
+        self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
+    ) -> Iterator[int]:
+        """Yield greedy tokens one at a time, as `Session.stream` does.
+
+        The request is sent when the first token is asked for; closing the iterator ends it.
+        """
+
+    def likelihoods(self, tokens: Sequence[int]) -> Likelihoods:
+        """How likely every token was, given those before it."""
+
+
 class Kernel(Protocol):
     """Some copies of one matrix product, ready to be timed."""
 
