@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from negawatt.core import registry
+from negawatt.core.caches import CACHES, Cache
 from negawatt.core.errors import UsageError
 from negawatt.core.quantities import GramsPerKWh
 from negawatt.core.records import Workload
@@ -66,8 +67,21 @@ def _seed(text: str, _: Path) -> int:
 AUTO = "auto"
 
 
+def _cache(text: str, _: Path) -> Cache | Literal["auto"]:
+    if text not in {AUTO, *CACHES}:
+        raise ValueError(f"one of {AUTO}, {', '.join(CACHES)}")
+    return cast("Cache", text)
+
+
 def _runtime(text: str, _: Path) -> str:
     known = (AUTO, *registry.names(registry.RUNTIMES))
+    if text in registry.names(registry.ENDPOINTS):
+        raise UsageError(
+            f"{text} is reached through its HTTP door, where nothing can be converted, compressed "
+            "or timed by itself",
+            fix=f"let another engine find the plan, serve its huggingface/ folder with {text}, and "
+            "check that with `negawatt endpoint ADDRESS --base MODEL`",
+        )
     if text not in known:
         raise ValueError(f"one of {', '.join(known)}")
     return text
@@ -142,6 +156,15 @@ class Run:
             "The engine that will serve the model; auto tries every installed one.",
             "NEGAWATT_RUNTIME",
             default=AUTO,
+        )
+    )
+    cache: Cache | Literal["auto"] = field(
+        metadata=_spec(
+            _cache,
+            "Bits of the key-value cache of an optimised model: own is the engine's own; 16, 8, "
+            "8/4 (keys/values) or 4; auto measures them and takes another one if it is worth it.",
+            "NEGAWATT_KV_CACHE",
+            default="own",
         )
     )
     threads: int | None = field(

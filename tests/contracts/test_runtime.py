@@ -21,6 +21,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from negawatt.core import registry
+from negawatt.core.caches import CACHES, Cache
 from negawatt.core.errors import (
     BrokenWeights,
     NotAModel,
@@ -407,6 +408,47 @@ def test_whatever_a_session_is_made_for_it_writes_the_same(
         expected = list(other.stream(PROMPT, max_new=12))
     for _ in range(2):
         assert list(session.stream(PROMPT, max_new=12)) == expected, steps
+
+
+@pytest.fixture(scope="module")
+def broad(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model whose heads are whole blocks of 32, and its converted form."""
+    folder = tmp_path_factory.mktemp(f"{runtime.name}-broad")
+    source = save_tiny("qwen3", folder / "source")
+    runtime.convert(source, folder / "base")
+    return source, folder / "base"
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_cache_is_kept_as_asked_or_refused(
+    runtime: Runtime, broad: tuple[Path, Path], cache: Cache
+) -> None:
+    """Reading and writing in turns; narrow numbers move the logits, and not far."""
+    source, base = broad
+    options = RunOptions(threads=1, cache=cache)
+    if cache not in {"own", *runtime.caches}:
+        with pytest.raises(UsageError, match="cache"):
+            runtime.open(base, options)
+        return
+    tokens = some_tokens(2, 24)
+    with runtime.open(base, options) as opened:
+        for cuts in ([12, 13, 14, 20], [1, 2, 3]):
+            opened.reset()
+            found = in_pieces(opened, tokens, cuts)
+        streamed = list(opened.stream(PROMPT, max_new=4))
+    exact = logits_of(plain(source), tokens)
+    cosine = (found * exact).sum(-1) / np.linalg.norm(found, axis=-1)
+    cosine /= np.linalg.norm(exact, axis=-1)
+    assert np.median(cosine) > (0.9 if "4" in cache else 0.99)
+    assert len(streamed) == 4
+
+
+def test_narrower_caches_hold_fewer_bytes(runtime: Runtime) -> None:
+    sizes = [one.token_bytes(layers=2, heads=4, width=64) for one in runtime.caches.values()]
+    widths = [one.keys + one.values for one in runtime.caches.values()]
+    order = sorted(range(len(sizes)), key=lambda i: widths[i])
+    assert [sizes[i] for i in order] == sorted(sizes)
+    assert len(set(sizes)) == len(sizes)
 
 
 def test_two_sessions_do_not_share_a_cache(runtime: Runtime, base: Path) -> None:

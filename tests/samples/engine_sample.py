@@ -53,6 +53,7 @@ class PricedRuntime:
     clock: HandClock = field(default_factory=HandClock)
     formats: Sequence[Format] = (BF16, INT8, INT4)
     joins: bool = True
+    caches: dict[Any, Any] = field(default_factory=dict)  # no choice
     name: str = "priced"
     version: str = "1.0"
     built: list[tuple[int, int, Format, int, RunOptions]] = field(default_factory=list)

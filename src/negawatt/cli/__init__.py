@@ -23,6 +23,8 @@ VERBS = MappingProxyType(
         "quantise": "Round MODEL by one method in one format, and tell what that loses.",
         "prune": "Take channels and blocks out of MODEL, so that less is multiplied.",
         "engines": "Tell which installed engine runs MODEL on the fewest joules for a workload.",
+        "cache": "Tell what a key-value cache of 16, 8 and 4 bits loses and takes in MODEL.",
+        "endpoint": "Tell how well and how fast the model behind a server's address serves.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
@@ -42,6 +44,7 @@ _INTERRUPTED = MappingProxyType(
         "quantise": "finished layers are kept: the same command goes on from there",
         "prune": "finished steps are kept: the same command goes on from there",
         "engines": "finished races are kept: the same command goes on from there",
+        "cache": "finished engines are kept: the same command goes on from there",
         "calibrate": "finished windows are kept: the same command goes on from there",
     }
 )

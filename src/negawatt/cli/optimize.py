@@ -63,6 +63,11 @@ _QUIET_S = 15  # between two lines on one stage, where there is no terminal for 
 )
 @click.option("--runtime", metavar="NAME", help="The engine; all installed ones if not given.")
 @click.option("--threads", metavar="N", help="Threads of the engine; chosen by cost if not given.")
+@click.option(
+    "--cache",
+    metavar="BITS",
+    help="Key-value cache: own, 16, 8, 8/4 or 4 bits; auto measures what is worth it.",
+)
 @click.option("--seed", metavar="N", help="Start of every random draw.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 def command(
@@ -77,6 +82,7 @@ def command(
     text: str | None,
     runtime: str | None,
     threads: str | None,
+    cache: str | None,
     seed: str | None,
     as_json: bool,
 ) -> None:
@@ -100,6 +106,7 @@ def command(
         "run.workload": workload,
         "run.runtime": runtime,
         "run.threads": threads,
+        "run.cache": cache,
         "run.seed": seed,
     }
     with progress_shown() as progress:

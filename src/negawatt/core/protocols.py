@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, runtime_checkable
 
+from negawatt.core.caches import Cache, CacheLayout
+from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import Joules
 from negawatt.core.records import Array, Format, QuantisedWeight
@@ -73,11 +75,25 @@ class RunOptions:
             precision results agree to the rounding of float32; in fast precision
             a text read at once and the same text read in pieces may differ by
             the engine's own rounding, whichever session reads it.
+        cache: Bits of the key-value cache. "own" leaves it to the artifact, which may
+            say what it is meant to be served with, and else to the engine. Exact
+            precision keeps it in float32.
+
+    Raises:
+        UsageError: exact precision is asked for with a narrower cache.
     """
 
     threads: int = 1
     precision: Precision = "fast"
     steps: Steps = "any"
+    cache: Cache = "own"
+
+    def __post_init__(self) -> None:
+        if self.precision == "exact" and self.cache != "own":
+            raise UsageError(
+                f"an exact session keeps its cache in float32, not at {self.cache} bits",
+                fix='choose the cache of a "fast" session',
+            )
 
 
 class Session(Protocol):
@@ -118,6 +134,54 @@ class Session(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihoods:
+    """What a model made of a text that was given to it.
+
+    Args:
+        log_probs: float64, [tokens - 1]; of every token after the first. [nat]
+        tops: int64, [tokens - 1]; what the model would have said there.
+    """
+
+    log_probs: Array
+    tops: Array
+
+
+class Endpoint(Protocol):
+    """A model behind a server's door (entry point `negawatt.endpoints`).
+
+    A server hands out tokens and the likelihoods of a text, and no logits; nothing can be
+    converted, rounded or timed alone behind its door. So this is no `Runtime`, and no `Session`.
+    """
+
+    @property
+    def name(self) -> str:
+        """`vllm`."""
+
+    @property
+    def version(self) -> str:
+        """The server's own version; empty when it does not tell."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model that answers."""
+
+    @property
+    def context(self) -> int | None:
+        """Tokens it takes at most; None when it does not tell."""
+
+    def stream(
+        self, prompt: Sequence[int], *, max_new: int, stop: Sequence[int] = ()
+    ) -> Iterator[int]:
+        """Yield greedy tokens one at a time, as `Session.stream` does.
+
+        The request is sent when the first token is asked for; closing the iterator ends it.
+        """
+
+    def likelihoods(self, tokens: Sequence[int]) -> Likelihoods:
+        """How likely every token was, given those before it."""
+
+
 class Kernel(Protocol):
     """Some copies of one matrix product, ready to be timed."""
 
@@ -148,6 +212,10 @@ class Runtime(Protocol):
     @property
     def joins(self) -> bool:
         """True when `compress` multiplies the layers named in `joint` as one."""
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """The key-value caches that can be asked for, the engine's own first; none is no choice."""
 
     def convert(self, model: Path, out: Path) -> None:
         """Write the engine's own form of a Hugging Face `model` folder into `out`, at 16 bits."""

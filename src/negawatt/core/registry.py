@@ -11,6 +11,7 @@ from typing import Any
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 
 METERS = "negawatt.meters"
+ENDPOINTS = "negawatt.endpoints"
 RUNTIMES = "negawatt.runtimes"
 QUANTISERS = "negawatt.quantisers"
 TRANSFORMS = "negawatt.transforms"

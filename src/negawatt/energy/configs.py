@@ -83,6 +83,19 @@ def anatomy_of(config: Mapping[str, Any], name: str = "") -> Anatomy:
     )
 
 
+def heads_of(config: Mapping[str, Any]) -> dict[str, int]:
+    """`layers`, `heads` of keys and values in each, and the `width` of one, of a decoder.
+
+    >>> heads_of({"hidden_size": 64, "n_layer": 2, "n_head": 4, "vocab_size": 9, "n_inner": 128})
+    {'layers': 2, 'heads': 4, 'width': 16}
+
+    Raises:
+        BrokenWeights: a size is missing, or sizes contradict each other.
+    """
+    sizes = _Sizes(config, str(config.get("model_type", "")))
+    return {"layers": sizes.layers, "heads": sizes.kv_heads, "width": sizes.head_dim}
+
+
 class _Sizes:
     """A configuration under one set of names."""
 

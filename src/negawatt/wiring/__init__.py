@@ -114,12 +114,23 @@ def cores() -> int:
 
 def tools(settings: Settings, progress: Progress, *, small: bool = True) -> Tools:
     """Everything `negawatt optimize` works with; large models are worked on in processes apart."""
+    serving = engines_named(settings.run.runtime)
+    return _tools(settings, progress, serving, small=small)
+
+
+def reading_tools(settings: Settings, progress: Progress) -> Tools:
+    """The same with the reference engine alone, for work that needs no other."""
+    return _tools(settings, progress, (runtime("torch"),), small=True)
+
+
+def _tools(
+    settings: Settings, progress: Progress, serving: tuple[Runtime, ...], *, small: bool
+) -> Tools:
     from negawatt.actions.optimize.order import Tools, fingerprint
     from negawatt.actions.optimize.workshop import Apart, Here
 
     told = machine()
     configuration.name_meters(settings)
-    serving = engines_named(settings.run.runtime)
     return Tools(
         runtime=serving[0],
         engines=serving,
@@ -214,6 +225,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
         threads=settings.run.threads,
         text=text,
         effort=effort or Effort(),
+        cache=settings.run.cache,
     )
     size = origin.weight_bytes(model)
     small = size is not None and size < LARGE

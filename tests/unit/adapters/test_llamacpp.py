@@ -251,3 +251,26 @@ def test_a_build_that_dies_in_any_case_is_refused_with_a_way_out(
 def test_this_build_survives_its_trial() -> None:
     probe.may_pack.cache_clear()
     assert probe.may_pack() in {True, False}
+
+
+@pytest.mark.parametrize("cache", ["16", "8", "8/4", "4"])
+def test_the_cache_takes_the_bytes_that_are_told(cache: Any, tmp_path: Path) -> None:
+    wide = AutoConfig.for_model("llama", **SIZES, head_dim=32)
+    AutoModelForCausalLM.from_config(wide).to(torch.bfloat16).save_pretrained(tmp_path / "source")
+    RUNTIME.convert(tmp_path / "source", tmp_path / "base")
+    with RUNTIME.open(tmp_path / "base", RunOptions(cache=cache)) as session:
+        held = []
+        for _ in range(2):
+            session.forward(np.full((1, 100), 5), keep=1)
+            held.append(len(session._taken_out(0)))  # type: ignore[attr-defined]
+    told = RUNTIME.caches[cache].token_bytes(layers=1, heads=2, width=32)
+    places = 20  # bytes that say where a token stands, at most
+    assert told <= (held[1] - held[0]) / 100 <= told + places
+
+
+def test_heads_that_are_no_whole_blocks_are_said_so(base: Path) -> None:
+    with (
+        RUNTIME.open(base, RunOptions(cache="8")) as session,
+        pytest.raises(UsageError, match="blocks of 32"),
+    ):
+        session.forward(np.array([[5]]))

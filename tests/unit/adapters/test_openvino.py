@@ -24,6 +24,7 @@ from negawatt.core.codec import encode
 from negawatt.core.errors import OutputError, RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.serving import Serving
 
 RUNTIME = OpenVinoRuntime()
 
@@ -362,3 +363,36 @@ def test_the_trial_writes_in_the_graph_that_writes(
     task = ["session", str(base / "model.xml")]
     openvino_probe.main(json.dumps([task, encode(RunOptions())]))
     assert made == [0, 1]
+
+
+def test_the_cache_is_as_wide_as_asked(core: ov.Core, base: Path) -> None:
+    for cache, widths in {"16": ("bf16", "bf16"), "8/4": ("u8", "u4"), "4": ("u4", "u4")}.items():
+        options = RunOptions(cache=cache)  # type: ignore[arg-type]
+        model = core.compile_model(base / "model.xml", "CPU", config(options))
+        kept = [
+            model.get_property(f"{part}_CACHE_PRECISION").to_string() for part in ("KEY", "VALUE")
+        ]
+        assert tuple(kept) == widths
+
+
+def test_a_cache_that_cannot_be_moved_stays_in_one_graph(base: Path) -> None:
+    tokens = np.random.default_rng(0).integers(0, 160, (1, 9))
+    for cache, graphs in {"8": 2, "4": 1}.items():
+        options = RunOptions(cache=cache)  # type: ignore[arg-type]
+        with RUNTIME.open(base, options) as session:
+            session.forward(tokens)
+            session.forward(tokens[:, :1])
+            session.forward(tokens[:, :3])
+            assert sum(one is not None for one in (session._free, session._fixed)) == graphs  # type: ignore[attr-defined]
+
+
+def test_an_artifact_is_served_with_the_cache_it_is_meant_for(base: Path, tmp_path: Path) -> None:
+    RUNTIME.compress(base, {}, tmp_path / "meant")
+    Serving("4", "a test").write(tmp_path / "meant")
+    for options, expected in {
+        RunOptions(): "4",
+        RunOptions(cache="16"): "16",
+        RunOptions(precision="exact"): "own",
+    }.items():
+        with RUNTIME.open(tmp_path / "meant", options) as session:
+            assert session._options.cache == expected  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
         [f"{engine.name} {engine.version}" for engine in tools.engines],
     )
     journal = Journal(work / "engines", key)
-    refused = journal.step("gate", dict[str, str], lambda: _gate(tools, work, source, base))
+    refused = journal.step("gate", dict[str, str], lambda: gate(tools, work, source, base))
     left = [engine for engine in tools.engines if engine.name not in refused]
     if not left:
         told = "; ".join(f"{name}: {why}" for name, why in refused.items())
@@ -109,7 +109,7 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
     return Comparison(tuple(runs), refused, choose_engine(eight, order.workload))
 
 
-def _gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, str]:
+def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, str]:
     """Convert the model for every engine; returns those that cannot run it, with the reason."""
     shop = tools.workshop
     places = {engine.name: place_of(work, engine, base) for engine in tools.engines}
@@ -159,11 +159,11 @@ def _race(
     workload = order.workload
     variants = {}
     for engine in engines:
-        fmt = _form(engine, bits)
+        fmt = form_of(engine, bits)
         if fmt is not None:
             place = folder / "variants" / f"{engine.name}-{fmt.name}"
             if not place.exists():
-                _build(engine, source, bases[engine.name], fmt, place)
+                build_uniform(engine, source, bases[engine.name], fmt, place)
             variants[engine.name] = (engine, fmt, place)
     vocabulary = next(layer.rows for layer in source.layers if layer.kind == "embedding")
     with _all_open(variants, "read", threads) as sessions:
@@ -197,7 +197,7 @@ def _race(
     ]
 
 
-def _form(engine: Runtime, bits: int) -> Format | None:
+def form_of(engine: Runtime, bits: int) -> Format | None:
     """The finest symmetric form of a width that an engine executes, of even levels if it can."""
     if bits == haven(engine.formats).bits:
         return haven(engine.formats)
@@ -209,7 +209,10 @@ def _form(engine: Runtime, bits: int) -> Format | None:
     )
 
 
-def _build(engine: Runtime, source: ModelSource, base: Path, fmt: Format, place: Path) -> None:
+def build_uniform(
+    engine: Runtime, source: ModelSource, base: Path, fmt: Format, place: Path
+) -> None:
+    """One format in all layers, rounded to nearest."""
     from negawatt.compress.rounded import Rounded
 
     plan = uniform_plan(source.layers, fmt, haven(engine.formats))

@@ -21,6 +21,7 @@ from negawatt.core.estimate import Estimate
 from negawatt.core.outcome import Check, Facts, Outcome
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Decision, Format
+from negawatt.core.serving import Serving
 from negawatt.energy.model import EnergyModel
 from negawatt.models.load import load_tokenizer
 
@@ -31,9 +32,20 @@ _COMPANY = ("tokenizer", "special_tokens", "vocab", "merges", "generation_config
 
 
 def export(
-    job: OptimizeJob, decision: Decision, evidence: Evidence, out: Path
+    job: OptimizeJob,
+    decision: Decision,
+    evidence: Evidence,
+    out: Path,
+    serving: Serving | None = None,
 ) -> tuple[dict[str, str], str]:
     """Write the chosen variant for OpenVINO and for Hugging Face; both are reloaded and checked.
+
+    Args:
+        job: That has run.
+        decision: Its choice.
+        evidence: What it was chosen from.
+        out: Where to.
+        serving: What the served artifact wants of its sessions; the engine's own ways when None.
 
     Returns:
         Kind of artifact to folder, relative to `out`; and what the served one says to the prompt.
@@ -45,6 +57,8 @@ def export(
     tokens = job.track.test.exam.windows[:1, :_SAME_TOKENS]
     job.load(runtime)
     shop.call(write_served, tools, job.track, trial, source.folder, served)
+    if serving is not None:
+        serving.write(served)
     served_logits = shop.call(logits, tools, served, tokens)
     said = shop.call(reply, tools, served, job.track.threads, job.texts.prompt, job.texts.stop)
     tools.progress("export", 0.3)

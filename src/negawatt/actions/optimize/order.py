@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from negawatt.core.caches import Cache
 from negawatt.core.clock import Clock
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
@@ -73,6 +74,7 @@ class Order:
     effort: Effort = Effort()
     max_size: int | None = None  # of the packed weights [B]
     max_latency: float | None = None  # of a written token [s]
+    cache: Cache | Literal["auto"] = "own"  # key-value cache to serve with
 
     def __post_init__(self) -> None:
         if not 0 < self.max_loss < 1:

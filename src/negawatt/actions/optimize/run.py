@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from negawatt.actions.optimize import finish, memory, stages
+from negawatt.actions.optimize.caches import refuse_missing, served_with
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.engines import Comparison, compare
 from negawatt.actions.optimize.folder import claimed, need_space
@@ -67,6 +68,7 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
         found = compare(order, tools, work, source)
         tools = replace(tools, runtime=found.chosen(tools.engines))
         notes = engine_notes(found)
+    refuse_missing(order.cache, tools.runtime)
     job = OptimizeJob(order, tools, work, source)
     job.load(tools.runtime, tools.reference)  # the most libraries that any stage needs
     shop.call(stages.ready, tools)
@@ -80,8 +82,9 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     made = job.run()
     evidence, decision, _, _ = made
     finish.check_unseen(job, decision, evidence)
-    artifacts, said = finish.export(job, decision, evidence, order.out)
-    facts = _facts(job, order, tools, notes)
+    serving, words = served_with(job, decision, evidence)
+    artifacts, said = finish.export(job, decision, evidence, order.out, serving)
+    facts = _facts(job, order, tools, [*notes, *words])
     spent = tools.joules_per_cpu_s  # until the window is closed
     sketch = finish.outcome(job, made, artifacts, said, facts, spent=spent, stated=stated)
     job.track.discard()

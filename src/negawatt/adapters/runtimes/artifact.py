@@ -9,12 +9,15 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import BrokenWeights, NotAModel, OutputError, UsageError
+from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.serving import Serving
 
 MANIFEST = "negawatt-artifact.json"
 
@@ -127,6 +130,20 @@ def _cannot_write(out: Path, error: OSError) -> OutputError:
         f"{out} could not be written: {error.strerror or error}",
         fix=fixes.get(error.errno or 0, "check the path and the disk, then run again"),
     )
+
+
+def as_meant(folder: Path, options: RunOptions, layouts: Mapping[Cache, CacheLayout]) -> RunOptions:
+    """`options` with the cache that the artifact is meant to be served with, where none is asked.
+
+    Args:
+        folder: The artifact.
+        options: What was asked for.
+        layouts: Caches of the engine; one that it does not offer is not taken.
+    """
+    if options.cache != "own" or options.precision == "exact":
+        return options
+    meant = Serving.read(folder).cache
+    return replace(options, cache=meant) if meant in layouts else options
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

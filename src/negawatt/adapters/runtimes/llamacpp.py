@@ -9,11 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from negawatt.adapters.runtimes import llamacpp_engine as engine
-from negawatt.adapters.runtimes.artifact import Manifest, seal, unseal, writing
+from negawatt.adapters.runtimes.artifact import Manifest, as_meant, seal, unseal, writing
 from negawatt.adapters.runtimes.llamacpp_blocks import TYPES
 from negawatt.adapters.runtimes.llamacpp_kernel import LlamaKernel
 from negawatt.adapters.runtimes.llamacpp_probe import may_pack
-from negawatt.adapters.runtimes.llamacpp_session import LlamaSession
+from negawatt.adapters.runtimes.llamacpp_session import LAYOUTS, LlamaSession
+from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -55,6 +56,11 @@ class LlamaCppRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits, and what the engine calls Q8_0, Q5_0, Q4_0 and IQ4_NL."""
         return (Format(16), *TYPES)
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """16 bits is its own choice; below, a scale of 16 bits for each block of 32."""
+        return LAYOUTS
 
     def convert(self, model: Path, out: Path) -> None:
         """Write `model` as a GGUF file with 16-bit matrices into the new folder `out`.
@@ -111,6 +117,8 @@ class LlamaCppRuntime:
             RuntimeUnavailable: the engine cannot run it here.
         """
         unseal(artifact, _NAME)
+        options = as_meant(artifact, options, self.caches)
+        offered(options.cache, self.caches, _NAME)
         size = int(json.loads((artifact / _SIZE).read_text(encoding="utf-8"))["bytes"])
         model = artifact / _MODEL
         if options.precision == "fast":

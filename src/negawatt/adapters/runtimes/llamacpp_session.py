@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.decoding import checked, greedy
 from negawatt.adapters.runtimes.llamacpp_engine import api
+from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Array
@@ -21,7 +22,16 @@ from negawatt.core.records import Array
 _PIECE = 256  # tokens computed at once
 _FIRST = 512  # positions a new cache has room for
 _F32, _F16 = 0, 1  # number formats of the cache
-_NEVER, _AUTO = 0, -1  # whether attention is computed in one fused step
+_NEVER, _ALWAYS, _AUTO = 0, 1, -1  # whether attention is computed in one fused step
+
+#: Blocks of 32 share a scale of 16 bits.
+LAYOUTS: Mapping[Cache, CacheLayout] = {
+    "16": CacheLayout(16, 16),
+    "8": CacheLayout(8, 8, beside=16, run=32),
+    "8/4": CacheLayout(8, 4, beside=16, run=32),
+    "4": CacheLayout(4, 4, beside=16, run=32),
+}
+_WIDTHS = {16: _F16, 8: 8, 4: 2}  # the last two are Q8_0 and Q4_0
 
 
 class LlamaSession:
@@ -32,7 +42,7 @@ class LlamaSession:
 
     Args:
         path: The GGUF file.
-        options: Threads and precision.
+        options: Threads, precision and cache.
         memory_bytes: Of the weights as the artifact has them. [B]
         extra: Whether the engine may hold weights in forms of its own, which are faster.
         scratch: Folder of `path` when it is to be deleted with the session.
@@ -168,6 +178,12 @@ class LlamaSession:
         if self._context:
             api().llama_free(self._context)
         self._context = api().llama_init_from_model(self._model, self._settings(batch, room))
+        if not self._context and self._options.cache != "own":
+            raise UsageError(
+                f"llama.cpp keeps no cache of {self._options.cache} bits for this model: "
+                f"{engine.complaint()}",
+                fix="leave the cache at 16 bits; narrower ones need heads of whole blocks of 32",
+            )
         if not self._context:
             raise RuntimeUnavailable(
                 f"llama.cpp has no memory for {batch} x {room} positions: {engine.complaint()}",
@@ -199,6 +215,10 @@ class LlamaSession:
         settings.n_threads = settings.n_threads_batch = self._options.threads
         settings.type_k = settings.type_v = _F32 if exact else _F16
         settings.flash_attn_type = _NEVER if exact else _AUTO
+        if self._options.cache != "own":
+            layout = LAYOUTS[self._options.cache]
+            settings.type_k, settings.type_v = _WIDTHS[layout.keys], _WIDTHS[layout.values]
+            settings.flash_attn_type = _ALWAYS  # narrow values are read by no other way
         settings.no_perf = True
         return settings
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
 from negawatt.adapters.runtimes.onnx_engine import installed
 from negawatt.adapters.runtimes.onnx_weights import FILE, FORMATS
+from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
@@ -45,6 +46,11 @@ class OnnxRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits, and what `MatMulNBits` multiplies as codes."""
         return (Format(16), *FORMATS)
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """None to choose from: the graph hands keys and values on in float32."""
+        return {}
 
     def convert(self, model: Path, out: Path) -> None:
         """Write `model` as an ONNX graph with 16-bit weights into the new folder `out`.
@@ -94,6 +100,7 @@ class OnnxRuntime:
             RuntimeUnavailable: the engine cannot run it here.
         """
         size = unseal(artifact, _NAME).files[FILE]
+        offered(options.cache, self.caches, _NAME)
         from negawatt.adapters.runtimes.onnx_session import OnnxSession
 
         return OnnxSession(artifact, options, size)

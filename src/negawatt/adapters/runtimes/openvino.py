@@ -6,13 +6,22 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
+from negawatt.adapters.runtimes.artifact import (
+    Manifest,
+    Place,
+    as_meant,
+    seal,
+    unseal,
+    writing,
+)
 from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.openvino_graph import LAYOUTS
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
+from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import OutputError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
@@ -64,6 +73,11 @@ class OpenVinoRuntime:
             *(Format(4, g, symmetric=s) for g in (32, 64, 128) for s in both),
             *(Format(4, 0, symmetric=s) for s in both),
         )
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """8 bits is its own choice; a head's scale and zero point are kept in float32."""
+        return LAYOUTS
 
     def convert(self, model: Path, out: Path) -> None:
         """Write `model` as an OpenVINO graph with 16-bit weights into the new folder `out`.
@@ -117,6 +131,8 @@ class OpenVinoRuntime:
             RuntimeUnavailable: the engine cannot run it here.
         """
         manifest = unseal(artifact, self.name)
+        options = as_meant(artifact, options, self.caches)
+        offered(options.cache, self.caches, self.name)
         graph = artifact / _GRAPH
         if any(map(_multiplied_wide, manifest.layers.values())):
             self._try_first(["session", str(graph)], manifest.digest, options)
@@ -140,7 +156,7 @@ class OpenVinoRuntime:
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
 
     def _try_first(self, task: list[str], digest: str, options: RunOptions) -> None:
-        key = (*task, digest, options.precision, options.steps)
+        key = (*task, digest, options.precision, options.steps, options.cache)
         if is_risky(options) and key not in self._survived:
             attempt(task, options)
             self._survived.add(key)

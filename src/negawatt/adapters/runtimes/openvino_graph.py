@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,11 +11,28 @@ import numpy.typing as npt
 
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.pages import released_during
+from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.protocols import RunOptions
 
 _Tokens = npt.NDArray[np.int64]
 _Logits = npt.NDArray[np.float32]
+
+
+#: A scale and a zero point in float32 for each head of each token.
+LAYOUTS: Mapping[Cache, CacheLayout] = {
+    "8": CacheLayout(8, 8, beside=64),
+    "16": CacheLayout(16, 16),
+    "8/4": CacheLayout(8, 4, beside=64),
+    "4": CacheLayout(4, 4, beside=64),
+}
+_NARROWEST = 4  # bits
+_WIDTHS = {16: "bf16", 8: "u8", 4: "u4"}
+
+
+def movable(cache: Cache) -> bool:
+    """True when what is in such a cache can be taken out and put into another one."""
+    return min(LAYOUTS[cache].keys, LAYOUTS[cache].values) > _NARROWEST
 
 
 def config(options: RunOptions) -> dict[str, object]:
@@ -33,6 +51,12 @@ def config(options: RunOptions) -> dict[str, object]:
             "KV_CACHE_PRECISION": "f32",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         }
+    if options.cache != "own":
+        layout = LAYOUTS[options.cache]
+        chosen |= {
+            "KEY_CACHE_PRECISION": _WIDTHS[layout.keys],
+            "VALUE_CACHE_PRECISION": _WIDTHS[layout.values],
+        }
     return chosen
 
 
@@ -46,7 +70,7 @@ class CompiledGraph:
     Args:
         core: The engine.
         path: The graph; its weights lie beside it.
-        options: Threads and precision.
+        options: Threads, precision and cache.
         batch: Sequences for which the sizes are fixed; 0 leaves all sizes free.
 
     Raises:

@@ -34,7 +34,7 @@ def attempt(task: list[str], options: RunOptions) -> None:
 
     Args:
         task: `["session", FOLDER]` or `["kernel", ROWS, COLS, FORMAT]`.
-        options: Threads and precision.
+        options: Threads, precision and cache.
 
     Raises:
         RuntimeUnavailable: the child did not survive.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from negawatt.adapters.runtimes.decoding import checked, greedy
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.openvino_graph import CompiledGraph
+from negawatt.adapters.runtimes.openvino_graph import CompiledGraph, movable
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Array
@@ -30,6 +31,8 @@ class OpenVinoSession:
     - "write": the second alone; longer inputs are read one position at a time.
 
     The second is compiled for the batch it meets, and again when another one comes.
+    A cache with numbers of 4 bits cannot be moved (OpenVINO 2026.4 ends the process), so
+    there "any" has the first alone as well.
 
     Args:
         core: The engine.
@@ -42,6 +45,8 @@ class OpenVinoSession:
     """
 
     def __init__(self, core: ov.Core, graph: Path, options: RunOptions, memory_bytes: int) -> None:
+        if options.steps == "any" and options.cache != "own" and not movable(options.cache):
+            options = replace(options, steps="read")
         self._core, self._path, self._options = core, graph, options
         self._memory_bytes = memory_bytes
         writes = options.steps == "write"

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from negawatt.adapters.runtimes.artifact import Manifest, Place, checked_fit, seal, unseal, writing
+from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
@@ -57,6 +58,11 @@ class TorchRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits: everything else is only simulated."""
         return (Format(16),)
+
+    @property
+    def caches(self) -> Mapping[Cache, CacheLayout]:
+        """None to choose from: the library's cache is as wide as its activations."""
+        return {}
 
     def convert(self, model: Path, out: Path) -> None:
         """Link the Hugging Face folder `model` into the new folder `out`."""
@@ -110,6 +116,7 @@ class TorchRuntime:
         from negawatt.adapters.runtimes.torch_weights import install, read_codes
 
         manifest = unseal(artifact, self.name)
+        offered(options.cache, self.caches, self.name)
         exact = options.precision == "exact"
         model = load(artifact, stored_dtype(artifact) if exact else torch.bfloat16)
         codes = artifact / _CODES
