@@ -11,10 +11,19 @@ import torch
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.quantise import dequantise, round_to_nearest
 from negawatt.core.records import Format, Layer
+from negawatt.models.experts import apart
 
 VOCABULARY = 96
 
-_MORE = {"gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 64}}
+_MIXTURE = {"num_experts": 4, "num_experts_per_tok": 2}
+_MORE: dict[str, dict[str, Any]] = {
+    "gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 64},
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64, "dropout": 0.0},
+    "gpt_neox": {"rotary_pct": 0.25},
+    "phi": {"partial_rotary_factor": 0.5, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
+    "qwen3_moe": {**_MIXTURE, "moe_intermediate_size": 32, "norm_topk_prob": True},
+    "olmoe": _MIXTURE,
+}
 
 
 def random_decoder(family: str = "llama", **changes: Any) -> Any:
@@ -43,7 +52,7 @@ def random_decoder(family: str = "llama", **changes: Any) -> Any:
         for weight in model.parameters():
             noise = torch.randn(weight.shape, generator=generator)
             weight.copy_(0.15 * noise if weight.ndim > 1 else 1 + 0.2 * noise)
-    return model.eval().requires_grad_(requires_grad=False)
+    return apart(model).eval().requires_grad_(requires_grad=False)
 
 
 def layers_of(model: Any) -> tuple[Layer, ...]:

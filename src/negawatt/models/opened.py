@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from negawatt.core.errors import BrokenWeights, NotAModel
+from negawatt.models import gpt2
 from negawatt.models.architecture import Blueprint, blueprint
 from negawatt.models.checkpoint import Weights, open_folder
 
@@ -25,12 +26,14 @@ class Opened:
         weights: Its tensors, complete and of the right shapes.
         files: That hold the weights.
         types: Storage type of each tensor, where the file says so.
+        notes: What the user should know of how it is read, each one sentence.
     """
 
     plan: Blueprint
     weights: Weights
     files: tuple[Path, ...]
     types: Mapping[str, str] | None
+    notes: tuple[str, ...] = ()
 
 
 def open_source(path: Path) -> Opened:
@@ -53,11 +56,14 @@ def _open(path: Path) -> Opened:
 
         model = open_gguf(path)
         return Opened(model.plan, model.weights, (path,), model.weights.types)
-    plan = blueprint(read_config(path / "config.json"))
+    config = read_config(path / "config.json")
+    plan = blueprint(config)
     try:
         weights, files = open_folder(path)
     except PermissionError as error:
         raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
+    if gpt2.is_gpt2(config):
+        return Opened(plan, gpt2.Gpt2AsOpt(weights, plan.shapes), files, None, (gpt2.NOTE,))
     return Opened(plan, weights, files, None)
 
 
@@ -98,7 +104,8 @@ def _check_rest(opened: Opened) -> None:
     """Raise when the source holds weights that the model would silently lose."""
     extra = set(opened.weights.shapes) - set(opened.plan.shapes)
     extra = {name for name in extra if not name.endswith(_DERIVED)}
-    head, tied = "lm_head.weight", opened.plan.layers[-1].tied_to
+    last = opened.plan.layers[-1]
+    head, tied = f"{last.name}.weight", last.tied_to
     if tied and head in extra:  # stored twice, which is harmless while both are the same
         extra.discard(head)
         rows = slice(0, 64)
