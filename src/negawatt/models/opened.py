@@ -12,9 +12,11 @@ from typing import Any
 from negawatt.core.errors import BrokenWeights, NotAModel
 from negawatt.models import gpt2
 from negawatt.models.architecture import Blueprint, blueprint
-from negawatt.models.checkpoint import Weights, open_folder
+from negawatt.models.checkpoint import Renamed, Weights, open_folder
 
 _DERIVED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")  # old files keep; worked out anew
+
+_OLD_NAMES = {"lm_head.weight": "embed_out.weight"}  # as files of GPT-NeoX have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ def _open(path: Path) -> Opened:
         raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
     if gpt2.is_gpt2(config):
         return Opened(plan, gpt2.Gpt2AsOpt(weights, plan.shapes), files, None, (gpt2.NOTE,))
-    return Opened(plan, weights, files, None)
+    old = {new: one for new, one in _OLD_NAMES.items() if one in weights.shapes}
+    return Opened(plan, Renamed(weights, old) if old else weights, files, None)
 
 
 def read_config(file: Path) -> dict[str, Any]:
