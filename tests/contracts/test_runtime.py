@@ -33,6 +33,8 @@ from negawatt.core.errors import (
 from negawatt.core.levels import TABLES
 from negawatt.core.protocols import RunOptions, Runtime, Session, Steps
 from negawatt.core.records import Format, QuantisedWeight
+from negawatt.models.architecture import blueprint
+from negawatt.models.experts import apart
 
 Floats = npt.NDArray[np.float32]
 
@@ -55,6 +57,17 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"],
     },
     "smollm3": {"no_rope_layers": [1, 0], "tie_word_embeddings": True},
+    "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64, "num_key_value_heads": 4},  # biases, learned positions
+    "gpt_neox": {"rotary_pct": 0.25, "num_key_value_heads": 4},  # query, key and value in one
+    "phi": {"partial_rotary_factor": 0.5, "head_dim": 16},  # a head with a bias
+    "phi3": {"sliding_window": 6},  # query, key and value in one, gate and up too
+    "qwen3_moe": {
+        "head_dim": 32,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
+    },
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2, "tie_word_embeddings": True},
 }
 
 
@@ -64,20 +77,19 @@ ROUNDED = {("llamacpp", "gemma3_text"): 1e-2}  # GELU is looked up in a table of
 
 def save_tiny(family: str, folder: Path) -> Path:
     """A random decoder in bfloat16 whose logits are far apart enough to compare."""
-    config = AutoConfig.for_model(
-        family,
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **FAMILIES[family],
-    )
+    sizes: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    config = AutoConfig.for_model(family, **{**sizes, **FAMILIES[family]})
     generator = torch.Generator().manual_seed(7)
     model = AutoModelForCausalLM.from_config(config)
     for weight in model.parameters():
@@ -89,7 +101,14 @@ def save_tiny(family: str, folder: Path) -> Path:
 
 def plain(folder: Path) -> Any:
     """The model as the library itself runs it, in float32."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return apart(model)
+
+
+def layers_of(folder: Path) -> set[str]:
+    """Names of the matrices that may be given a format."""
+    config = json.loads((folder / "config.json").read_text())
+    return {layer.name for layer in blueprint(config).layers}
 
 
 def logits_of(model: Any, tokens: npt.NDArray[np.int64]) -> Floats:
@@ -234,7 +253,20 @@ def test_every_family_computes_the_same(runtime: Runtime, family: str, tmp_path:
     with runtime.open(tmp_path / "converted", EXACT) as opened:
         logits = in_pieces(opened, tokens, [7, 8, 9])
     near = ROUNDED.get((runtime.name, family), 2e-4)
-    np.testing.assert_allclose(logits, logits_of(plain(source), tokens), atol=near)
+    model = plain(source)
+    np.testing.assert_allclose(logits, logits_of(model, tokens), atol=near)
+
+    # Every matrix as codes, those of single experts and parts of fused ones included.
+    fmt = next((one for one in runtime.formats if one.bits == 8), Format(8))
+    codes = {}
+    for name, module in model.named_modules():
+        if name in layers_of(source):
+            codes[name] = quantised(module.weight.detach().numpy(), fmt)
+            module.weight = torch.nn.Parameter(torch.from_numpy(decoded(codes[name])))
+    runtime.compress(tmp_path / "converted", codes, tmp_path / "variant")
+    with runtime.open(tmp_path / "variant", EXACT) as opened:
+        logits = in_pieces(opened, tokens, [7])
+    np.testing.assert_allclose(logits, logits_of(model, tokens), atol=5 * near)
 
 
 @pytest.mark.parametrize("steps", STEPS)

@@ -11,14 +11,24 @@ import torch
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.quantise import dequantise, round_to_nearest
 from negawatt.core.records import Format, Layer
+from negawatt.models.experts import apart
 
 VOCABULARY = 96
 
-_MORE = {"gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 64}}
+_MIXTURE = {"num_experts": 4, "num_experts_per_tok": 2}
+_MORE: dict[str, dict[str, Any]] = {
+    "gemma3_text": {"query_pre_attn_scalar": 16, "sliding_window": 64},
+    "gpt2": {"n_embd": 64, "n_head": 4, "n_layer": 2, "n_positions": 128, "resid_pdrop": 0.0},
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64, "dropout": 0.0, "num_key_value_heads": 4},
+    "gpt_neox": {"rotary_pct": 0.25, "num_key_value_heads": 4},
+    "phi": {"partial_rotary_factor": 0.5, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
+    "qwen3_moe": {**_MIXTURE, "moe_intermediate_size": 32, "norm_topk_prob": True},
+    "olmoe": _MIXTURE,
+}
 
 
-def random_decoder(family: str = "llama", **changes: Any) -> Any:
-    """In float32, with logits that are far from flat."""
+def random_decoder(family: str = "llama", *, stacked: bool = False, **changes: Any) -> Any:
+    """In float32, with logits that are far from flat; experts `stacked` as the library has them."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     sizes: dict[str, Any] = {
@@ -43,6 +53,7 @@ def random_decoder(family: str = "llama", **changes: Any) -> Any:
         for weight in model.parameters():
             noise = torch.randn(weight.shape, generator=generator)
             weight.copy_(0.15 * noise if weight.ndim > 1 else 1 + 0.2 * noise)
+    model = model if stacked else apart(model)
     return model.eval().requires_grad_(requires_grad=False)
 
 

@@ -38,6 +38,8 @@ class Anatomy:
         import torch
         from transformers import AutoConfig, AutoModelForCausalLM
 
+        from negawatt.models.experts import apart
+
         if not (folder / "config.json").is_file():
             raise NotAModel(f"{folder} has no config.json", fix="give a Hugging Face model folder")
         config = read_json(folder / "config.json")
@@ -49,7 +51,7 @@ class Anatomy:
         try:
             with quiet(), torch.device("meta"):
                 parsed = AutoConfig.from_pretrained(folder, local_files_only=True)
-                model = build(parsed)
+                model = apart(build(parsed))
         except (KeyError, ValueError, OSError, RuntimeError, ImportError) as error:
             kind = config.get("model_type", "a model without a type")
             raise UnsupportedArchitecture(

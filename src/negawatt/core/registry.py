@@ -19,6 +19,7 @@ IMPORTANCES = "negawatt.importances"
 TRACKERS = "negawatt.trackers"
 CALLBACKS = "negawatt.callbacks"
 NOTEBOOKS = "negawatt.notebooks"
+FORMS = "negawatt.forms"  # how a loaded model is laid out, for every engine alike
 
 
 @cache

@@ -254,6 +254,6 @@ def group_of(layer: Layer) -> Group:
         return layer.kind
     if ".self_attn." in layer.name or ".attention." in layer.name:
         return "attention"
-    if ".mlp." in layer.name or ".feed_forward." in layer.name:
+    if ".mlp." in layer.name or ".feed_forward." in layer.name or layer.name.endswith((".fc1", ".fc2")):
         return "ffn"
     return "other"

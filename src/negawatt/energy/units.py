@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SIBLINGS = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    ("mlp.gate_proj", "mlp.up_proj"),
+    ("gate_proj", "up_proj"),  # of a block, or of one expert
 )
 
 

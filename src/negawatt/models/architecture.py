@@ -11,10 +11,11 @@ from typing import Any
 
 from negawatt.core.errors import BrokenWeights, UnsupportedArchitecture
 from negawatt.core.records import Layer
+from negawatt.models import gpt2
 from negawatt.models.quiet import quiet
 
-#: Class name in `config.json` -> its `model_type`. All are decoders with rotary
-#: positions, RMS norms, a gated feed-forward block and no fused projections.
+#: Class name in `config.json` -> its `model_type`. All are decoders whose matrices are linear
+#: layers; GPT-2, whose are not, is read as the OPT that computes the same (see `models.gpt2`).
 SUPPORTED: Mapping[str, str] = MappingProxyType(
     {
         "LlamaForCausalLM": "llama",
@@ -23,6 +24,12 @@ SUPPORTED: Mapping[str, str] = MappingProxyType(
         "Qwen3ForCausalLM": "qwen3",
         "Gemma3ForCausalLM": "gemma3_text",
         "SmolLM3ForCausalLM": "smollm3",
+        "OPTForCausalLM": "opt",
+        "GPTNeoXForCausalLM": "gpt_neox",
+        "PhiForCausalLM": "phi",
+        "Phi3ForCausalLM": "phi3",
+        "Qwen3MoeForCausalLM": "qwen3_moe",
+        "OlmoeForCausalLM": "olmoe",
     }
 )
 
@@ -66,6 +73,8 @@ def architecture_of(config: Mapping[str, Any]) -> str:
     Raises:
         UnsupportedArchitecture: it is none of `SUPPORTED`, or already quantised.
     """
+    if gpt2.is_gpt2(config):
+        config = gpt2.as_opt(config)
     named = [str(name) for name in config.get("architectures") or ()]
     by_type = {kind: name for name, kind in SUPPORTED.items()}
     if not named and config.get("model_type") in by_type:
@@ -75,7 +84,7 @@ def architecture_of(config: Mapping[str, Any]) -> str:
         what = ", ".join(named) or str(config.get("model_type") or "an unnamed architecture")
         raise UnsupportedArchitecture(
             f"{what} is not supported",
-            fix=f"give one of: {', '.join(SUPPORTED)}",
+            fix=f"give one of: {', '.join(SUPPORTED)}, {gpt2.ARCHITECTURE}",
         )
     stored = config.get("quantization_config")
     if stored:
@@ -95,6 +104,8 @@ def blueprint(config: Mapping[str, Any]) -> Blueprint:
         BrokenWeights: the configuration contradicts itself.
     """
     architecture = architecture_of(config)
+    if gpt2.is_gpt2(config):
+        config = gpt2.as_opt(config)
     plain = {key: value for key, value in config.items() if key not in _STORAGE_KEYS}
     plain |= {"architectures": [architecture], "model_type": SUPPORTED[architecture]}
     try:
@@ -104,13 +115,14 @@ def blueprint(config: Mapping[str, Any]) -> Blueprint:
             f"config.json does not describe a working {architecture}: {error}",
             fix="restore the config.json that was published with the weights",
         ) from error
+    layers = _layers(model, tied=tied)
     shapes = {
         name: tuple(value.shape)
         for name, value in model.state_dict().items()
-        if not (tied and name == "lm_head.weight")
+        if not (tied and name == f"{layers[-1].name}.weight")
     }
     plain["dtype"] = "bfloat16"
-    return Blueprint(architecture, plain, shapes, _layers(model, tied=tied))
+    return Blueprint(architecture, plain, shapes, layers)
 
 
 def _skeleton(config: Mapping[str, Any]) -> tuple[Any, bool]:
@@ -118,12 +130,14 @@ def _skeleton(config: Mapping[str, Any]) -> tuple[Any, bool]:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from negawatt.models.experts import apart
+
     with quiet(), torch.device("meta"):
         kind = str(config["model_type"])
         rest = {key: value for key, value in config.items() if key != "model_type"}
         settings = AutoConfig.for_model(kind, **rest)
         model = AutoModelForCausalLM.from_config(settings)  # type: ignore[no-untyped-call]
-    return model, bool(settings.tie_word_embeddings)
+    return apart(model), bool(settings.tie_word_embeddings)
 
 
 def _layers(model: Any, *, tied: bool) -> tuple[Layer, ...]:

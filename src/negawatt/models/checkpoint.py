@@ -80,6 +80,28 @@ class SafetensorsWeights:
         return (part.view(torch.bfloat16) if place.kind == "BF16" else part).float()
 
 
+class Renamed:
+    """Tensors under the names a model has for them now, where its files keep an old one.
+
+    Args:
+        weights: As the files name them.
+        names: New name to old name.
+    """
+
+    def __init__(self, weights: Weights, names: Mapping[str, str]) -> None:
+        self._weights, self._names = weights, names
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """By the new names."""
+        new = {old: name for name, old in self._names.items()}
+        return {new.get(name, name): shape for name, shape in self._weights.shapes.items()}
+
+    def read(self, name: str, rows: Rows) -> torch.Tensor:
+        """Some rows in float32."""
+        return self._weights.read(self._names.get(name, name), rows)
+
+
 class PickledWeights:
     """`pytorch_model.bin` files, opened without running any code they carry."""
 

@@ -24,11 +24,13 @@ def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.M
     import torch
     from transformers import AutoModelForCausalLM
 
+    from negawatt.models.experts import apart
+
     with quiet():
         loaded = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype or torch.bfloat16, local_files_only=True, use_safetensors=True
         )
-    model = cast("torch.nn.Module", loaded)
+    model = apart(cast("torch.nn.Module", loaded))
     return model.eval().requires_grad_(requires_grad=False)
 
 

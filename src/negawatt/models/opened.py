@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from negawatt.core.errors import BrokenWeights, NotAModel
+from negawatt.models import gpt2
 from negawatt.models.architecture import Blueprint, blueprint
-from negawatt.models.checkpoint import Weights, open_folder
+from negawatt.models.checkpoint import Renamed, Weights, open_folder
 
 _DERIVED = (".rotary_emb.inv_freq", ".masked_bias", ".attn.bias")  # old files keep; worked out anew
+
+_OLD_NAMES = {"lm_head.weight": "embed_out.weight"}  # as files of GPT-NeoX have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,14 @@ class Opened:
         weights: Its tensors, complete and of the right shapes.
         files: That hold the weights.
         types: Storage type of each tensor, where the file says so.
+        notes: What the user should know of how it is read, each one sentence.
     """
 
     plan: Blueprint
     weights: Weights
     files: tuple[Path, ...]
     types: Mapping[str, str] | None
+    notes: tuple[str, ...] = ()
 
 
 def open_source(path: Path) -> Opened:
@@ -53,12 +58,16 @@ def _open(path: Path) -> Opened:
 
         model = open_gguf(path)
         return Opened(model.plan, model.weights, (path,), model.weights.types)
-    plan = blueprint(read_config(path / "config.json"))
+    config = read_config(path / "config.json")
+    plan = blueprint(config)
     try:
         weights, files = open_folder(path)
     except PermissionError as error:
         raise NotAModel(f"{path} may not be read", fix=f"chmod -R u+rX {path}") from error
-    return Opened(plan, weights, files, None)
+    if gpt2.is_gpt2(config):
+        return Opened(plan, gpt2.Gpt2AsOpt(weights, plan.shapes), files, None, (gpt2.NOTE,))
+    old = {new: one for new, one in _OLD_NAMES.items() if one in weights.shapes}
+    return Opened(plan, Renamed(weights, old) if old else weights, files, None)
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -98,7 +107,8 @@ def _check_rest(opened: Opened) -> None:
     """Raise when the source holds weights that the model would silently lose."""
     extra = set(opened.weights.shapes) - set(opened.plan.shapes)
     extra = {name for name in extra if not name.endswith(_DERIVED)}
-    head, tied = "lm_head.weight", opened.plan.layers[-1].tied_to
+    last = opened.plan.layers[-1]
+    head, tied = f"{last.name}.weight", last.tied_to
     if tied and head in extra:  # stored twice, which is harmless while both are the same
         extra.discard(head)
         rows = slice(0, 64)

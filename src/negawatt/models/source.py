@@ -176,7 +176,7 @@ def _make(
         parameters=opened.plan.parameters,
         bf16_bytes=opened.plan.bf16_bytes,
         layers=layers,
-        notes=_grid_notes(found, left, moved=shuffle is not None),
+        notes=(*opened.notes, *_grid_notes(found, left, moved=shuffle is not None)),
         grid=found,
         off_grid=shuffle is not None,
     )

@@ -35,8 +35,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def made_up(folder: Path) -> Story:
-    """A random decoder, a tokenizer trained on Python's manual, and the manual."""
+def made_up(folder: Path, family: str = "llama") -> Story:
+    """A random decoder of some family, a tokenizer trained on Python's manual, and the manual."""
     from pydoc_data.topics import topics
 
     from small_decoder import random_decoder
@@ -46,7 +46,7 @@ def made_up(folder: Path) -> Story:
     text = folder / "manual.txt"
     text.write_text("\n\n".join(topics[name] for name in sorted(topics)), encoding="utf-8")
     model = folder / "model"
-    random_decoder(vocab_size=512).to(torch.bfloat16).save_pretrained(model)
+    random_decoder(family, stacked=True, vocab_size=512).to(torch.bfloat16).save_pretrained(model)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -31,6 +31,13 @@ SIZES: dict[str, Any] = {
     "pad_token_id": None,
 }
 
+#: What some families need beyond the common sizes.
+SMALL: dict[str, dict[str, Any]] = {
+    "opt": {"ffn_dim": 96, "word_embed_proj_dim": 64},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 160},
+    "olmoe": {"num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
+}
+
 MakeModel = Callable[..., Path]
 
 
@@ -59,7 +66,7 @@ def random_model(kind: str, **changes: Any) -> Any:
 
     torch.manual_seed(7)
     with quiet():
-        config = AutoConfig.for_model(kind, **{**SIZES, **changes})
+        config = AutoConfig.for_model(kind, **{**SIZES, **SMALL.get(kind, {}), **changes})
         model = AutoModelForCausalLM.from_config(config).float().eval()
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -98,12 +105,12 @@ def make_model(tmp_path: Path) -> MakeModel:
 def put_on_grid(model: Any) -> None:
     """Round every linear layer and the embedding to 16 levels in blocks of 32."""
     for name, value in model.named_parameters():
-        if value.ndim == 2:
-            blocks = value.view(value.shape[0], -1, 32)
+        if value.ndim >= 2:  # experts are stacked
+            blocks = value.view(*value.shape[:-1], -1, 32)
             low = blocks.amin(-1, keepdim=True)
             step = (blocks.amax(-1, keepdim=True) - low) / 15
             value.copy_((((blocks - low) / step).round() * step + low).view_as(value))
-            assert name.endswith("weight")
+            assert name.endswith(("weight", "_proj"))
 
 
 class TorchSession:

@@ -44,7 +44,7 @@ def test_every_layer_has_its_weight_among_the_shapes() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"},
+        {"architectures": ["BloomForCausalLM"], "model_type": "bloom"},
         {"architectures": ["BertForMaskedLM"], "model_type": "bert"},
         {"model_type": "mamba"},
         {},

@@ -12,7 +12,7 @@ from negawatt.models.architecture import SUPPORTED, blueprint
 from negawatt.models.load import load_reference
 from negawatt.models.permute import Shuffle
 
-from .conftest import SIZES, logits_of
+from .conftest import SIZES, SMALL, logits_of
 
 
 @given(
@@ -47,8 +47,10 @@ def test_blocks_have_their_own_orders_and_share_the_residual_one() -> None:
 @pytest.mark.parametrize("architecture", SUPPORTED)
 def test_every_parameter_of_every_family_has_a_rule(architecture: str) -> None:
     config = SIZES | {"architectures": [architecture], "attention_bias": True, "mlp_bias": True}
-    for name, shape in blueprint(config).shapes.items():
-        orders = Shuffle.of(SIZES, seed=0).orders(name)
+    config |= SMALL.get(SUPPORTED[architecture], {})
+    plan = blueprint(config)
+    for name, shape in plan.shapes.items():
+        orders = Shuffle.of(plan.config, seed=0).orders(name)
         for order, length in zip(orders, shape, strict=False):
             assert order is None or len(order) == length, name
 

@@ -14,6 +14,7 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from negawatt.core import registry
 from negawatt.core.errors import BrokenWeights, NotAModel, UnsupportedArchitecture
 from negawatt.core.records import ENCODERS
 
@@ -102,6 +103,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
                 attn_implementation="sdpa" if fused else "eager",
                 local_files_only=True,
             )
+            model = registry.load(registry.FORMS, "experts")(model)
     except (OSError, ValueError, RuntimeError) as error:
         raise BrokenWeights(
             f"the weights in {folder} cannot be loaded: {error}",
@@ -139,6 +141,16 @@ def _builder(folder: Path) -> Any:
     return found
 
 
+def is_matrix(module: torch.nn.Module) -> bool:
+    """True for what may be stored as codes: linear layers, and tables of tokens.
+
+    A table that does more than look up a row, as OPT's of positions, stays as it is.
+    """
+    if isinstance(module, torch.nn.Embedding):
+        return type(module) is torch.nn.Embedding or hasattr(module, "scalar_embed_scale")
+    return isinstance(module, torch.nn.Linear)
+
+
 def embedding_scale(module: torch.nn.Embedding) -> float:
     """What an embedding multiplies its rows by; some families scale them.
 
@@ -167,7 +179,7 @@ def matrices(folder: Path) -> dict[str, tuple[int, int]]:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             builder = _builder(folder)
             build: Callable[[Any], Any] = getattr(builder, "from_config", builder)
-            model = build(config)
+            model = registry.load(registry.FORMS, "experts")(build(config))
     except (OSError, ValueError, KeyError) as error:
         raise NotAModel(
             f"{folder} holds no causal language model: {error}",
@@ -176,5 +188,5 @@ def matrices(folder: Path) -> dict[str, tuple[int, int]]:
     return {
         name: (int(module.weight.shape[0]), int(module.weight.shape[1]))
         for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.Linear, torch.nn.Embedding))
+        if is_matrix(module)
     }

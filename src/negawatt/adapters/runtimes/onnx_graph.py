@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
-from negawatt.adapters.runtimes.huggingface import load, matrices, quiet, stored_dtype
+from negawatt.adapters.runtimes.huggingface import is_matrix, load, matrices, quiet, stored_dtype
 from negawatt.adapters.runtimes.onnx_engine import onnx
 from negawatt.adapters.runtimes.onnx_weights import CONTRIB, FILE, Blob, copied, lookup, product
 from negawatt.adapters.runtimes.traced_step import Step, cache_shape
@@ -66,7 +66,7 @@ def hollow(model: Any) -> None:
     """
     number = 0
     for module in model.modules():
-        matrix = isinstance(module, (torch.nn.Linear, torch.nn.Embedding))
+        matrix = is_matrix(module)
         for name, param in module.named_parameters(recurse=False):
             if matrix and name == "weight":
                 number += 1
@@ -117,8 +117,28 @@ def traced(model: Any) -> Any:
             dynamo=False,
         )
         graph = onnx().load(path)
+    _unfold(graph.graph)
     graph.opset_import.append(onnx().helper.make_opsetid(CONTRIB, _CONTRIB_VERSION))
     return graph
+
+
+def _unfold(graph: Any) -> None:
+    """Put product and sum in the place of a `Gemm`, which layers of two axes with a bias become."""
+    make, nodes = onnx().helper.make_node, list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if node.op_type != "Gemm":
+            graph.node.append(node)
+            continue
+        given, weight, bias = node.input
+        turned, product = f"{node.name}/turned", f"{node.name}/product"
+        graph.node.extend(
+            [
+                make("Transpose", [weight], [turned], perm=[1, 0]),
+                make("MatMul", [given, turned], [product]),
+                make("Add", [product, bias], list(node.output)),
+            ]
+        )
 
 
 def _fill(

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from negawatt.adapters.runtimes.huggingface import embedding_scale
+from negawatt.adapters.runtimes.huggingface import embedding_scale, is_matrix
 from negawatt.core.errors import OutputError
 from negawatt.core.levels import TABLES
 from negawatt.core.records import QuantisedWeight
@@ -142,7 +142,7 @@ def install(model: Any, coded: Mapping[str, Coded], *, exact: bool) -> int:
     held: dict[int, int] = {}
     scratch = _Scratch()
     for name, module in model.named_modules():
-        if isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
+        if is_matrix(module):
             stored = _install_matrix(module, coded.get(name), scratch, exact=exact)
         else:
             stored = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
@@ -154,7 +154,7 @@ def install(model: Any, coded: Mapping[str, Coded], *, exact: bool) -> int:
 
 
 def _install_matrix(
-    module: torch.nn.Linear | torch.nn.Embedding,
+    module: Any,
     coded: Coded | None,
     scratch: _Scratch,
     *,
