@@ -22,6 +22,7 @@ VERBS = MappingProxyType(
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
         "quantise": "Round MODEL by one method in one format, and tell what that loses.",
         "prune": "Take channels and blocks out of MODEL, so that less is multiplied.",
+        "agree": "Tell whether VARIANT decides as BASE does, and which text loses most.",
         "engines": "Tell which installed engine runs MODEL on the fewest joules for a workload.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
@@ -41,6 +42,7 @@ _INTERRUPTED = MappingProxyType(
         "measure": "the command it ran was interrupted too",
         "quantise": "finished layers are kept: the same command goes on from there",
         "prune": "finished steps are kept: the same command goes on from there",
+        "agree": "finished steps are kept: the same command goes on from there",
         "engines": "finished races are kept: the same command goes on from there",
         "calibrate": "finished windows are kept: the same command goes on from there",
     }
