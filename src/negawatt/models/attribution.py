@@ -149,7 +149,7 @@ class _Judge:
         import torch
 
         with torch.no_grad():
-            found = self._model.get_input_embeddings()(torch.tensor([tokens]))
+            found: torch.Tensor = self._model.get_input_embeddings()(torch.tensor([tokens]))
         return found.float()
 
     def face(self, probe: Probe) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,13 +61,11 @@ def _unpacked(folder: Path, dtype: torch.dtype) -> Any:
     import torch
     import transformers
 
-    try:
-        import compressed_tensors  # noqa: F401  # transformers finds it by itself
-    except ModuleNotFoundError as error:
+    if find_spec("compressed_tensors") is None:  # transformers imports it by itself
         raise RuntimeUnavailable(
             f"{folder} holds packed weights, and compressed-tensors is not installed",
             fix="pip install 'negawatt[torch]'",
-        ) from error
+        )
     name = next(iter(read_config(folder / "config.json").get("architectures") or ()), "")
     kind: Any = getattr(transformers, name, None) or transformers.AutoModelForCausalLM
     # compressed-tensors draws its own progress bars, across the caller's display.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,7 @@ def keep_base(
             work / f"slice-{i}",
             _KL_TOKENS,
             key=key,
-            progress=lambda _, share, i=i: progress((i + share) / len(slices)),
+            progress=_named(progress, i, len(slices)),
         )
         for i, one in enumerate(slices)
     ]
@@ -75,7 +76,7 @@ def score_decoder(
     """What a variant loses on every slice, token by token against the base."""
     found = []
     for i, one in enumerate(base):
-        said = marks(session, one, progress=lambda _, share, i=i: progress((i + share) / len(base)))
+        said = marks(session, one, progress=_named(progress, i, len(base)))
         change = said.nll.astype(np.float64) - one.nll
         moments, apart = block_moments(change), block_moments(said.kl)
         agreed = wilson(int((said.tops == one.tops).sum()), said.tops.size)
@@ -111,7 +112,7 @@ def answer(
             (),
             tokenizer,
             about,
-            lambda share, i=i: progress((i + share) / len(slices)),
+            partial(_part, progress, i, len(slices)),
         )
         for i, one in enumerate(slices)
     ]
@@ -137,6 +138,15 @@ def score_encoder(
             )
         )
     return tuple(found)
+
+
+def _part(progress: Callable[[float], None], i: int, count: int, share: float) -> None:
+    """The share of all slices that is done, when `share` of one is."""
+    progress((i + share) / count)
+
+
+def _named(progress: Callable[[float], None], i: int, count: int) -> Callable[[str, float], None]:
+    return lambda _, share: _part(progress, i, count, share)
 
 
 def _ends(mean: float, variance: float, freedom: int) -> tuple[float, float, float]:

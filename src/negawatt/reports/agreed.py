@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from negawatt.reports.figures import Sources, plain
+from negawatt.reports.figures import Sources, Style, plain
 from negawatt.reports.screen import fitting, put, ruled, title
 from negawatt.reports.webpage import render
 
@@ -94,7 +94,7 @@ def _figures(pair: object, sources: Sources) -> tuple[object, object]:
 
 
 def _row(one: SliceLoss, measure: str, sources: Sources) -> dict[str, object]:
-    style = "change" if measure == "perplexity" else "number"
+    style: Style = "change" if measure == "perplexity" else "number"
     return {
         "name": one.name,
         "told": one.told,
@@ -140,10 +140,8 @@ def _decides(one: Agreement) -> str:
 
 def _fair(found: Agreed) -> tuple[str, ...]:
     if len(found.slices) < 2:
-        return (
-            "With one slice of text nothing can be said of fairness: name several with "
-            "--slice NAME=FILE.",
-        )
+        fix = "name several with --slice NAME=FILE"
+        return (f"With one slice of text nothing can be said of fairness: {fix}.",)
     count = len(found.slices)
     told = [
         f"{' and '.join(names)} {verb}{'s' * (len(names) == 1)} more than the mean of all slices "

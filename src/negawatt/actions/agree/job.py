@@ -97,9 +97,9 @@ class _Job:
     def run(self) -> Agreed:
         start, wish = time.perf_counter(), self.wish
         self._bring()
-        own = self._look(self.base, "base", None)
-        narrow = self._look(self.base, "yardstick", own)
-        other = self._look(self.variant, "variant", own)
+        own = self._look(self.own, self.base, "base", None)
+        narrow = self._look(self.own, self.base, "yardstick", own)
+        other = self._look(self.journal, self.variant, "variant", own)
         scores = self._scores()
         shown = agreements(self.probes, own, narrow, other, wish.seed)
         return Agreed(
@@ -130,14 +130,23 @@ class _Job:
         self.slices, self.probes = shop.call(
             tasks.read, tools, self.base, wish.slices, amounts, wish.seed
         )
-        self.text = fingerprint([(one.name, one.windows.tolist()) for one in self.slices])
-        self.key = fingerprint(
-            _VERSION, self.base.stamp, self.variant.stamp, self.text,
-            [str(one) for one in self.probes], tools.versions,
-        )  # fmt: skip
-        self.journal = Journal(self.work / f"agree-{self.key[:12]}", self.key)
+        facts = (
+            _VERSION,
+            self.base.stamp,
+            [(one.name, one.windows.tolist()) for one in self.slices],
+            [str(one) for one in self.probes],
+            tools.versions,
+        )
+        # The base is looked at once, however many variants are set beside it.
+        self.key = fingerprint(*facts)
+        self.kept = self.work / f"agree-{self.key[:12]}"
+        self.own = Journal(self.kept, self.key)
+        other = fingerprint(self.key, self.variant.stamp)
+        self.journal = Journal(self.kept / other[:12], other)
 
-    def _look(self, side: Side, stage: str, base: Attributed | None) -> Attributed:
+    def _look(
+        self, journal: Journal, side: Side, stage: str, base: Attributed | None
+    ) -> Attributed:
         tools, shop = self.tools, self.tools.workshop
         choices = None if base is None else base.choices
 
@@ -145,16 +154,14 @@ class _Job:
             shop.change(tools.reference, model=side.folder)
             return shop.call(tasks.look, tools, side, self.probes, choices, stage)
 
-        return self.journal.step(stage, Attributed, look)
+        return journal.step(stage, Attributed, look)
 
     def _scores(self) -> tuple[Scored, ...]:
         tools, shop = self.tools, self.tools.workshop
-        key = fingerprint(self.base.stamp, self.text, tools.versions)
-        place = self.work / f"agree-{self.key[:12]}"
 
         def score() -> Scores:
             shop.change(tools.reference, model=self.base.folder)
-            given = (self.base, self.variant, self.slices, place, key)
+            given = (self.base, self.variant, self.slices, self.kept, self.key)
             return Scores(shop.call(tasks.score, tools, *given))
 
         return self.journal.step("slices", Scores, score).slices
@@ -187,7 +194,8 @@ class _Job:
             for one in shown
             if one.gap > _GAP
         ]
-        kept = [step.name for step in self.journal.steps if step.resumed]
+        steps = (*self.own.steps, *self.journal.steps)
+        kept = [step.name for step in steps if step.resumed]
         return (*notes, *([f"Kept from an earlier run: {', '.join(kept)}."] if kept else []))
 
 
@@ -208,21 +216,24 @@ def losses(
                 loss=one.loss,
                 kl=one.kl,
                 same=one.same,
-                excess=excess
-                and Estimate(
-                    value=excess.value,
-                    low=excess.low,
-                    high=excess.high,
-                    unit="nat/token" if nats else one.loss.unit,
-                    kind=Kind.MEASURED,
-                    source="mean loss less that of all slices, 95 % Welch t",
-                    boundary="model",
-                ),
+                excess=None if excess is None else _told(excess, one, nats=nats),
                 p=None if excess is None else excess.p,
                 kl_p=changed[i].p if changed else None,
             )
         )
     return tuple(found)
+
+
+def _told(excess: Excess, one: Scored, *, nats: bool) -> Estimate:
+    return Estimate(
+        value=excess.value,
+        low=excess.low,
+        high=excess.high,
+        unit="nat/token" if nats else one.loss.unit,
+        kind=Kind.MEASURED,
+        source="mean loss less that of all slices, 95 % Welch t",
+        boundary="model",
+    )
 
 
 def _above(moments: Sequence[tuple[float, float, int] | None]) -> tuple[Excess, ...]:
