@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from negawatt.meters.tracking import tracker as tracker
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
+    from negawatt.wiring.agree import agree as agree
     from negawatt.wiring.design import design as design
     from negawatt.wiring.engines import engines as engines
     from negawatt.wiring.explain import explain as explain
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "agree",
     "callback",
     "design",
     "engines",
@@ -50,6 +52,7 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
+        "agree": "negawatt.wiring.agree",
         "callback": "negawatt.meters.tracking",
         "design": "negawatt.wiring.design",
         "engines": "negawatt.wiring.engines",

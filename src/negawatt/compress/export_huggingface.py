@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from negawatt.compress.export_huggingface_anatomy import Anatomy
-from negawatt.compress.export_huggingface_card import model_card, source_licence
+from negawatt.compress.export_huggingface_card import model_card
 from negawatt.compress.export_huggingface_files import (
     RECORD,
     ShardWriter,
@@ -39,6 +39,7 @@ from negawatt.compress.export_huggingface_layout import (
 from negawatt.core.errors import BrokenWeights, UsageError
 from negawatt.core.protocols import Precision
 from negawatt.core.records import Array, Format, QuantisedWeight
+from negawatt.models.licence import licence_in
 from negawatt.models.quiet import quiet
 
 
@@ -91,7 +92,7 @@ def export(
         remarks = _remarks(anatomy, stored, reader)
         write_json(folder / "config.json", config)
         text = model_card(
-            {"licence": source_licence(model), **card},
+            {"licence": licence_in(model), **card},
             formats={name: layer.stored for name, layer in stored.items()},
             notes=remarks,
             sizes=(source.size, writer.size),

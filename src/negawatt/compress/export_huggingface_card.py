@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from negawatt.core.errors import ModelError
 from negawatt.core.records import Format
+from negawatt.models.origin import locate
 
 # Labels of `card` that have a place of their own.
 _PLACED = ("name", "source", "licence")
@@ -54,7 +55,7 @@ first group, and gives wrong text without a word of warning.
 
 Weights only: activations stay at 16 bits. Layers not counted here kept the source's values.
 
-| Stored as | Layers |
+| Layers | Stored as |
 | --- | --- |
 {formats}
 {facts}
@@ -82,40 +83,54 @@ def model_card(
         compressed_tensors: Version of the library that packed them.
     """
     licence = card.get("licence", "").strip()
-    counts = Counter(fmt.name for fmt in formats.values())
-    rows = [f"| `{name}` | {count} |" for name, count in sorted(counts.items())]
     facts = [(label, text) for label, text in card.items() if label not in _PLACED]
     return _TEMPLATE.format(
-        front=f"license: {licence}\n" if _is_identifier(licence) else "",
+        front=front(card.get("source", ""), licence),
         name=_line(card.get("name", "A smaller language model")),
         source=_line(card.get("source", "not stated")),
         licence=_line(licence) or "not stated by the source; ask its authors before passing it on",
         before=_megabytes(sizes[0]),
         after=_megabytes(sizes[1]),
         version=compressed_tensors,
-        formats="\n".join(rows) or "| nothing was quantised | 0 |",
+        formats=format_rows({name: fmt.name for name, fmt in formats.items()}),
         facts=_table(facts),
         notes="\n".join(f"- {_line(note)}." for note in notes) or "- Nothing was left out.",
     )
 
 
-def source_licence(model: Path) -> str:
-    """The licence that the source's own card names in its front matter; empty when it names none.
+def front(source: str, licence: str) -> str:
+    """Lines of the front matter that say what the model was made from.
 
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     text = "---\\nlicense: apache-2.0\\n---\\n# A model"
-    ...     _ = (Path(folder) / "README.md").write_text(text)
-    ...     source_licence(Path(folder))
-    'apache-2.0'
+    >>> front("org/name@main", "mit")
+    'license: mit\\nbase_model: org/name\\nbase_model_relation: quantized\\n'
+    >>> front("./a-folder-that-is-none", "my own words")
+    ''
     """
+    told = f"license: {licence}\n" if _is_identifier(licence) else ""
     try:
-        text = (model / "README.md").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
-    front = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
-    found = re.search(r"^license:\s*(\S.*?)\s*$", front[1], re.MULTILINE) if front else None
-    return found[1].strip("'\"") if found else ""
+        known = locate(source).kind == "hub"  # a hub takes its own names only
+    except ModelError:
+        known = False
+    if known:
+        told += f"base_model: {source.partition('@')[0]}\nbase_model_relation: quantized\n"
+    return told
+
+
+def format_rows(formats: Mapping[str, str]) -> str:
+    """Rows of a table: for every kind of layer the formats it got, and how often.
+
+    >>> print(format_rows({"h.0.q": "int4-g32-sym", "h.1.q": "int8-row-sym", "head": "bf16"}))
+    | `head` | `bf16` (1) |
+    | `q` | `int4-g32-sym` (1), `int8-row-sym` (1) |
+    """
+    kinds: dict[str, Counter[str]] = {}
+    for name, fmt in formats.items():
+        kinds.setdefault(name.rsplit(".", 1)[-1], Counter())[fmt] += 1
+    rows = [
+        f"| `{kind}` | {', '.join(f'`{fmt}` ({count})' for fmt, count in found.most_common())} |"
+        for kind, found in sorted(kinds.items())
+    ]
+    return "\n".join(rows) or "| nothing was quantised | |"
 
 
 def _is_identifier(licence: str) -> bool:

@@ -137,6 +137,16 @@ def open_gguf(file: Path) -> GgufModel:
     return GgufModel(plan, weights)
 
 
+def header(file: Path, key: str) -> Any:
+    """One field of a GGUF file's header; None where it has none of that name.
+
+    Raises:
+        BrokenWeights: truncated, or not GGUF inside.
+    """
+    field = _reader(file).fields.get(key)
+    return None if field is None else field.contents()
+
+
 def _reader(file: Path) -> Any:
     from gguf import GGUFReader
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from negawatt.core.errors import TextError
 
 CONFIDENCE = 0.95
+_RESAMPLES = 1000  # of the bootstrap
 BLOCK = 64  # tokens; neighbours share a sentence, blocks this long hardly depend on each other
 
 
@@ -19,9 +20,7 @@ def block_mean(
     """Mean over tokens of [rows, tokens] with its 95 % interval: (mean, low, high).
 
     Rows are cut into blocks of neighbouring tokens, the last of a row may be
-    shorter. The mean is a ratio of block sums to block sizes, so its variance
-    is that of the blocks' residuals, and Student's t with blocks - 1 degrees
-    of freedom gives the interval.
+    shorter. Student's t with blocks - 1 degrees of freedom gives the interval.
 
     >>> mean, low, high = block_mean(np.ones((2, 100)))
     >>> mean == low == high == 1.0
@@ -29,6 +28,25 @@ def block_mean(
 
     Raises:
         TextError: fewer than two blocks, from which no spread can be seen.
+    """
+    mean, variance, freedom = block_moments(values, block=block)
+    margin = student(freedom) * math.sqrt(variance)
+    return mean, mean - margin, mean + margin
+
+
+def block_moments(
+    values: npt.NDArray[np.floating], *, block: int = BLOCK
+) -> tuple[float, float, int]:
+    """Mean over tokens of [rows, tokens], the variance of that mean, and its degrees of freedom.
+
+    The mean is a ratio of block sums to block sizes, so its variance is that of the blocks'
+    residuals.
+
+    >>> block_moments(np.array([[1.0, 3.0]]), block=1)
+    (2.0, 1.0, 1)
+
+    Raises:
+        TextError: fewer than two blocks.
     """
     starts = np.arange(0, values.shape[1], block)
     sums = np.add.reduceat(values.astype(np.float64), starts, axis=1).ravel()
@@ -41,8 +59,20 @@ def block_mean(
     mean = float(sums.sum() / sizes.sum())
     residuals = sums - mean * sizes
     variance = float((residuals**2).sum()) * len(sums) / (len(sums) - 1) / sizes.sum() ** 2
-    margin = _student(len(sums) - 1) * math.sqrt(variance)
-    return mean, mean - margin, mean + margin
+    return mean, float(variance), len(sums) - 1
+
+
+def resampled_mean(values: npt.NDArray[np.float64], *, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of independent values with its 95 % interval by resampling: (mean, low, high).
+
+    >>> resampled_mean(np.ones(8))
+    (1.0, 1.0, 1.0)
+    """
+    draw = np.random.default_rng(seed)
+    picked = values[draw.integers(0, len(values), (_RESAMPLES, len(values)))].mean(1)
+    low, high = np.quantile(picked, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    mean = float(values.mean())
+    return mean, min(float(low), mean), max(float(high), mean)
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float, float]:
@@ -66,7 +96,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float, float]:
     return share, min(share, max(0.0, middle - margin)), max(share, min(1.0, middle + margin))
 
 
-def _student(freedom: int) -> float:
+def student(freedom: float) -> float:
     """The 97.5 % quantile of Student's t."""
     from scipy.special import stdtrit
 

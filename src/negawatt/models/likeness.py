@@ -16,7 +16,7 @@ import numpy as np
 
 from negawatt.core.errors import TextError
 from negawatt.core.estimate import Estimate, Kind
-from negawatt.models.interval import wilson
+from negawatt.models.interval import resampled_mean, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,22 +151,30 @@ def likeness(
         about: What the model ends in; the name of the task; tokens and name of the held-out text.
     """
     kind, task, tokens, text = about
+    distance = distances(base, variant, kind)
     if kind == "embedding":
-        distance = 1.0 - (base.windows * variant.windows).sum(1)
         agreed = _nearest(base.windows) == _nearest(variant.windows)
         measure, unit = "1 - cosine", "1"
     else:
-        distance = (np.exp(base.windows) * (base.windows - variant.windows)).sum(1)
         agreed = base.windows.argmax(1) == variant.windows.argmax(1)
         measure, unit = "KL", "nat"
     return Likeness(
         measure=measure,
-        distance=_estimate(*_mean(distance), unit=unit, source="95 % bootstrap over texts"),
+        distance=_estimate(
+            *resampled_mean(distance), unit=unit, source="95 % bootstrap over texts"
+        ),
         same=_estimate(*wilson(int(agreed.sum()), len(agreed)), unit="1", source="95 % Wilson"),
         tokens=tokens,
         text=text,
         task=_scored(base, variant, examples, kind, task) if examples else None,
     )
+
+
+def distances(base: Answers, variant: Answers, kind: Ending) -> Floats:
+    """How far every answer on held-out windows has moved: 1 - cosine, or KL from the base. [nat]"""
+    if kind == "embedding":
+        return np.asarray(1.0 - (base.windows * variant.windows).sum(1))
+    return np.asarray((np.exp(base.windows) * (base.windows - variant.windows)).sum(1))
 
 
 def _tokens(tokenizer: Any, text: str) -> NDArray[np.int64]:
@@ -230,15 +238,6 @@ def _spearman(said: Floats, wanted: Floats) -> float:
 
 def _accuracy(said: Floats, wanted: Floats) -> float:
     return float((said == wanted).mean())
-
-
-def _mean(values: Floats) -> tuple[float, float, float]:
-    """Mean with its 95 % interval by resampling texts."""
-    draw = np.random.default_rng(0)
-    picked = draw.integers(0, len(values), (_RESAMPLES, len(values)))
-    low, high = np.quantile(values[picked].mean(1), [0.025, 0.975])
-    mean = float(values.mean())
-    return mean, min(float(low), mean), max(float(high), mean)
 
 
 def _estimate(value: float, low: float, high: float, *, unit: str, source: str) -> Estimate:

@@ -189,17 +189,8 @@ def score(session: Session, base: Reference, *, progress: Progress | None = None
         NumericsGateFailed: the session returned something that is no number.
     """
     windows, task = base.exam.windows, base.exam.task
-    nll, tops = np.empty_like(base.nll), np.empty_like(base.tops)
-    kl = np.zeros((len(windows), base.log_probs.shape[1]), np.float32)
-    for number, start, logits in scan(session, windows, progress):
-        stop = start + len(logits)
-        nll[number, start:stop], tops[number, start:stop] = grade(
-            logits, windows[number, start + 1 : stop + 1]
-        )
-        kept, here = _overlap(int(base.starts[number]), kl.shape[1], start, stop)
-        if kept.start < kept.stop:
-            kl[number, kept] = divergence(base.log_probs[number, kept], logits[here])
-            _let_go(base.log_probs)
+    found = marks(session, base, progress=progress)
+    nll, tops, kl = found.nll, found.tops, found.kl
     right = share_of(tops, windows, task.spans) + guesses(session, task)
     change = block_mean(nll.astype(np.float64) - base.nll)
     agreed = wilson(int((tops == base.tops).sum()), tops.size)
@@ -214,6 +205,38 @@ def score(session: Session, base: Reference, *, progress: Progress | None = None
         tokens=nll.size,
         text=base.exam.text,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marks:
+    """What a variant said of a text, token by token.
+
+    Args:
+        nll: float32, [windows, window - 1]. [nat]
+        tops: int32, the same; its first choices.
+        kl: float32, [windows, run]; from the base, where its distributions were kept. [nat]
+    """
+
+    nll: npt.NDArray[np.float32]
+    tops: npt.NDArray[np.int32]
+    kl: npt.NDArray[np.float32]
+
+
+def marks(session: Session, base: Reference, *, progress: Progress | None = None) -> Marks:
+    """Let a variant read the text of `base`; see `score`."""
+    windows = base.exam.windows
+    nll, tops = np.empty_like(base.nll), np.empty_like(base.tops)
+    kl = np.zeros((len(windows), base.log_probs.shape[1]), np.float32)
+    for number, start, logits in scan(session, windows, progress):
+        stop = start + len(logits)
+        nll[number, start:stop], tops[number, start:stop] = grade(
+            logits, windows[number, start + 1 : stop + 1]
+        )
+        kept, here = _overlap(int(base.starts[number]), kl.shape[1], start, stop)
+        if kept.start < kept.stop:
+            kl[number, kept] = divergence(base.log_probs[number, kept], logits[here])
+            _let_go(base.log_probs)
+    return Marks(nll, tops, kl)
 
 
 def _let_go(kept: npt.NDArray[np.float16]) -> None:

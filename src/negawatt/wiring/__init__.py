@@ -213,6 +213,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
     from negawatt.actions.optimize.order import Effort, Order
     from negawatt.actions.optimize.run import optimize as run
     from negawatt.models import origin
+    from negawatt.reports import cards
 
     order = Order(
         model=model,
@@ -232,6 +233,7 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
     closed: list[Window] = []
     outcome = run(order, tools(settings, progress, small=small), then=closed.append)
     reports.write(outcome, order.out)
+    cards.write(cards.of_outcome(outcome, settings.carbon.intensity), order.out, outcome.artifacts)
     record(settings, order, outcome, closed[0])
     return outcome
 

@@ -56,6 +56,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     from negawatt.compress.pruned import Cut, share_of
     from negawatt.core import registry
     from negawatt.models import origin
+    from negawatt.reports import cards
     from negawatt.tune.budget import Budget
 
     registry.load(registry.IMPORTANCES, importance)  # refused before any work is done
@@ -70,6 +71,9 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
         task=None if task is None else Path(task),
     )
     size = origin.weight_bytes(model)
-    return run(
+    found = run(
         wish, wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
     )
+    facts = cards.of_pruned(found, settings.carbon.intensity)
+    cards.write(facts, wish.out, {"model": found.folder})
+    return found

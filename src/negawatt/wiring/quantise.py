@@ -60,6 +60,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     from negawatt.core.records import Format
     from negawatt.models import origin
     from negawatt.models.encoder import find_encoder
+    from negawatt.reports import cards
 
     # An unknown name is refused before any work is done.
     registry.load(registry.QUANTISERS, method)
@@ -79,4 +80,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     engines = {name: wiring.runtime(name) for name in request.targets if name != HUGGINGFACE}
     size = origin.weight_bytes(model)
     tools = wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
-    return run(request, tools, engines)
+    found = run(request, tools, engines)
+    facts = cards.of_quantised(found, settings.carbon.intensity)
+    cards.write(facts, request.out, found.artifacts)
+    return found

@@ -23,6 +23,7 @@ from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Decision, Format
 from negawatt.core.serving import Serving
 from negawatt.energy.model import EnergyModel
+from negawatt.models.licence import licence_of
 from negawatt.models.load import load_tokenizer
 
 _SAMPLE_TOKENS = 48
@@ -230,6 +231,7 @@ def _card(job: OptimizeJob, decision: Decision, evidence: Evidence) -> dict[str,
     return {
         "name": f"{Path(job.order.model).name.removeprefix('package:')}, compressed by negawatt",
         "source": job.order.model,
+        "licence": licence_of(job.order.model),
         "Quality": f"perplexity {loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%}) "
         f"against the 16-bit model on {trial.test.tokens:,} tokens of held-out text",
         "Cost": f"{ratio:.3f} of the CPU time of uniform int8 in {evidence.runtime}, measured "

@@ -27,6 +27,7 @@ from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format, Layer, Quality, Workload
 from negawatt.meters import measure
+from negawatt.models.licence import licence_of
 from negawatt.models.source import ModelSource
 
 T = TypeVar("T")
@@ -279,6 +280,7 @@ class Job:
         return {
             "name": f"{Path(self.request.model).name.removeprefix('package:')}, {recipe.format}",
             "source": self.request.model,
+            "licence": licence_of(self.request.model),
             "Quality": f"perplexity {loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%}), KL "
             f"{quality.kl.value:.4f} nat/token against the 16-bit model on {quality.tokens:,} "
             "tokens of held-out text",
