@@ -82,7 +82,7 @@ def logs(model: Any, window: np.ndarray[Any, Any]) -> torch.Tensor:
 
 def measured(source: ModelSource, share: float, work: Path, text: str | None) -> dict[str, Figures]:
     """Every way of making the feed-forward parts smaller, at equal multiplications."""
-    data = settings.load().paths.data
+    data = wiring.text_folder(settings.load({}).paths.data)
     tokenizer = load_tokenizer(source.folder)
     corpus = split(
         load_text(text, data),
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.75)
     parser.add_argument("--text")
     given = parser.parse_args()
-    torch.set_num_threads(wiring.cores() if hasattr(wiring, "cores") else torch.get_num_threads())
+    torch.set_num_threads(wiring.cores())
     source = prepare(given.model, given.work)
     found = measured(source, given.share, given.work, given.text)
     for name, row in found.items():

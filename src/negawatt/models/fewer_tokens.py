@@ -134,7 +134,8 @@ def choose(
     for number in sorted(counts, key=lambda one: (-counts[one], one)):
         if number in texts:
             _grow(kept, pieces.made_of(texts[number]), limit)
-    goal = limit or -(-len(kept) // step) * step
+    rounded = -(-len(kept) // step) * step
+    goal = limit or (rounded if rounded < total else len(kept))
     for number in sorted(texts):
         if len(kept) >= goal:
             break
