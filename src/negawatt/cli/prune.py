@@ -1,4 +1,4 @@
-"""`negawatt prune`: fewer channels and blocks, taught again by the base."""
+"""`negawatt prune`: fewer channels, heads, blocks and tokens, taught again by the base."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _STAGES = {
     "prepare": 0.05,
     "reference": 0.2,
     "prune": 0.15,
-    "heal": 0.35,
+    "heal": 0.33,
+    "trim": 0.02,
     "grade": 0.15,
     "race": 0.1,
 }
@@ -29,11 +30,23 @@ _STAGES = {
 )
 @click.option("--blocks", type=int, metavar="N", help="Blocks that stay.  [default: all]")
 @click.option(
+    "--heads",
+    default="100%",
+    show_default=True,
+    metavar="SHARE",
+    help="Attention heads of every block that stay, with keys and values they share.",
+)
+@click.option(
+    "--vocabulary",
+    metavar="TEXT|N",
+    help="Tokens that stay: those of a text file, or the N most used.  [default: all]",
+)
+@click.option(
     "--importance",
     default="wanda",
     show_default=True,
     metavar="NAME",
-    help="Which channels stay: magnitude, wanda or second-order.",
+    help="Which channels and heads stay: magnitude, wanda, second-order or gradient.",
 )
 @click.option(
     "--heal",
@@ -71,6 +84,8 @@ def command(
     model: str,
     ffn: str,
     blocks: int | None,
+    heads: str,
+    vocabulary: str | None,
     importance: str,
     heal: str | None,
     how: str,
@@ -80,19 +95,21 @@ def command(
     seed: str | None,
     as_json: bool,
 ) -> None:
-    """Take channels and blocks out of MODEL, so that less is multiplied.
+    """Take channels, heads, blocks and tokens out of MODEL, so that less is multiplied.
 
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME; it is not changed.
-    Inner channels of the feed-forward parts go by an importance, and those that stay are fitted
-    to make up for them; blocks go by how little their absence changes. What is left is an
-    ordinary smaller model, which other verbs and other tools take. What it loses is measured on
-    held-out text before and after healing, what it saves in turns with the base. A stopped run
-    goes on where it was.
+    Inner channels of the feed-forward parts and attention heads go by an importance, and those
+    that stay are fitted to make up for them; blocks go by how little their absence changes; of
+    the vocabulary the tokens stay that a text uses, with letters for every other text. What is
+    left is an ordinary smaller model, which other verbs and other tools take. What it loses is
+    measured on held-out text before and after healing, what it saves in turns with the base. A
+    stopped run goes on where it was.
 
     \b
     Examples:
       negawatt prune ./my-encoder --ffn 50% --heal 3m
       negawatt prune ./my-model --ffn 75% --blocks 28 --heal 2Wh --healing lora
+      negawatt prune ./my-model --vocabulary my-corpus.txt
     """
     from negawatt.cli.optimize import progress_shown
     from negawatt.wiring import prune as wired
@@ -102,6 +119,8 @@ def command(
             model,
             ffn=ffn,
             blocks=blocks,
+            heads=heads,
+            vocabulary=vocabulary,
             importance=importance,
             heal=heal,
             how=how,

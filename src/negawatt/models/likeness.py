@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 1000  # of the bootstrap
 _LONGEST = 256  # tokens of an example that are read
+_TOGETHER = 16  # texts
 _FORM = (
     "give a .csv file of sentence, sentence, score for a model of sentences, "
     "or lines of `label text` for a classifier"
@@ -116,24 +118,38 @@ def answers(
         ending: What the model ends in, and how vectors of positions become one.
         progress: Told the share done.
     """
-    kind, pooling = ending
-    total = len(windows) + len(examples)
-    seen = []
-    for i, window in enumerate(windows):
-        seen.append(_ended(session.forward(window[None])[0], kind, pooling))
-        progress((i + 1) / total)
+    kind, _ = ending
+    texts = [text for example in examples for text in example.texts]
+    given = [*windows, *(_tokens(tokenizer, text) for text in texts)]
+    found = _read(session, given, ending, progress)
+    seen, rest = found[: len(windows)], iter(found[len(windows) :])
     said = []
-    for i, example in enumerate(examples):
-        vectors = [
-            _ended(session.forward(_tokens(tokenizer, text))[0], kind, pooling)
-            for text in example.texts
-        ]
+    for example in examples:
+        vectors = [next(rest) for _ in example.texts]
         if kind == "embedding" and len(vectors) == 2:
             said.append(float(vectors[0][0] @ vectors[1][0]))
         else:
             said.append(float(vectors[0][0].argmax()))
-        progress((len(windows) + i + 1) / total)
     return Answers(np.concatenate(seen), np.array(said))
+
+
+def _read(
+    session: Session,
+    given: Sequence[NDArray[np.int64]],
+    ending: tuple[Ending, str],
+    progress: Callable[[float], None],
+) -> list[Floats]:
+    """What each text ends in; texts of equal length are read together, so none is padded."""
+    order = sorted(range(len(given)), key=lambda at: len(given[at]))
+    found: dict[int, Floats] = {}
+    for _, equal in groupby(order, key=lambda at: len(given[at])):
+        places = list(equal)
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            said = session.forward(np.stack([given[at] for at in some]))
+            found |= {at: _ended(one, *ending) for at, one in zip(some, said, strict=True)}
+            progress(len(found) / len(given))
+    return [found[at] for at in range(len(given))]
 
 
 def likeness(
@@ -179,7 +195,7 @@ def distances(base: Answers, variant: Answers, kind: Ending) -> Floats:
 
 def _tokens(tokenizer: Any, text: str) -> NDArray[np.int64]:
     given = tokenizer(text, truncation=True, max_length=_LONGEST, verbose=False)["input_ids"]
-    return np.array([given], np.int64)
+    return np.array(given, np.int64)
 
 
 def _ended(values: NDArray[np.float32], kind: Ending, pooling: str) -> Floats:

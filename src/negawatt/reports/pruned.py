@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from negawatt.models.likeness import Likeness
+from negawatt.models.per_byte import PerByte
 from negawatt.reports.figures import plain
 from negawatt.reports.screen import fitting, put, ruled, title
 
@@ -37,11 +38,18 @@ def show(found: Pruned, console: Console) -> None:
         "parameters": f"{plain(shape.parameters / 1e6)} M of {plain(base.parameters / 1e6)} M",
         "multiplications of a token read": f"{shape.multiplications / base.multiplications:.1%}",
     }
-    if found.healing is None:
-        rows |= _lost(found.quality, "")
-    else:
-        healing = found.healing
-        rows |= _lost(found.raw, ", before healing") | _lost(found.quality, ", healed")
+    if shape.heads < base.heads:
+        rows["attention heads"] = f"{shape.heads} of {base.heads}"
+    if shape.vocabulary < base.vocabulary:
+        rows["tokens of the vocabulary"] = f"{shape.vocabulary:,} of {base.vocabulary:,}"
+    if base.head:
+        before, after = (one.multiplications + one.head for one in (base, shape))
+        rows["multiplications of a token written"] = f"{after / before:.1%}"
+    healing = found.healing
+    if found.raw != found.quality:
+        rows |= _lost(found.raw, ", before trimming" if healing is None else ", before healing")
+    rows |= _lost(found.quality, "" if healing is None else ", healed")
+    if healing is not None:
         rows["healing"] = (
             f"{healing.how}, {healing.steps:,} steps, {healing.tokens:,} tokens, "
             f"{plain(healing.seconds)} s"
@@ -55,7 +63,7 @@ def show(found: Pruned, console: Console) -> None:
         f"{plain(found.energy.value)} J ({found.energy.kind.value}, "
         f"{plain(found.energy.low)} to {plain(found.energy.high)})"
     )
-    rows["paid back after reading"] = (
+    rows[f"paid back after {found.pays_back_by}"] = (
         "never" if found.pays_back is None else f"{found.pays_back:,.0f} tokens"
     )
     rows["memory held at most"] = f"{plain(found.peak_bytes / 1e6)} MB"
@@ -71,8 +79,20 @@ def show(found: Pruned, console: Console) -> None:
     put(Text(f"- the model: {found.folder}"), console)
 
 
-def _lost(quality: Quality | Likeness, when: str) -> dict[str, str]:
+def _lost(quality: Quality | Likeness | PerByte, when: str) -> dict[str, str]:
     """What was lost at some point."""
+    if isinstance(quality, PerByte):
+        change, loss = quality.change, quality.loss
+        return {
+            f"bits for a byte of text{when}": (
+                f"{quality.value:.4f}, was {quality.base:.4f} "
+                f"({change.value:+.2%}, {change.low:+.2%} to {change.high:+.2%})"
+            ),
+            f"as perplexity for a token of the base{when}": (
+                f"{loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%})"
+            ),
+            "tokens for the same text": f"{quality.longer:+.2%}",
+        }
     if not isinstance(quality, Likeness):
         loss = quality.loss
         return {

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from negawatt.compress.pruned import Healing, opened, write
+from negawatt.compress.pruned import Healing
 from negawatt.compress.pruning.answers import Answering, answering
+from negawatt.compress.pruning.folder import opened, write
 from negawatt.core.errors import NumericsGateFailed, TextError
 from negawatt.tune.lesson import LORA, WEIGHTS
 

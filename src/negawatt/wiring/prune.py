@@ -20,6 +20,8 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     *,
     ffn: str | float = 1.0,
     blocks: int | None = None,
+    heads: str | float = 1.0,
+    vocabulary: Path | str | int | None = None,
     importance: str = "wanda",
     heal: str | None = None,
     how: str = "weights",
@@ -29,13 +31,16 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     progress: Progress = lambda stage, share: None,
     flags: Mapping[str, object] | None = None,
 ) -> Pruned:
-    """Take channels and blocks out of `model`, and tell what that loses and saves.
+    """Take channels, heads, blocks and tokens out of `model`, and tell what that loses and saves.
 
     Args:
         model: A Hugging Face folder or hub id, a .gguf file, or `package:NAME`.
         ffn: Inner channels of every feed-forward part that stay: a share, or "75%".
         blocks: Blocks that stay; all when None.
-        importance: Name of a rule for channels: "magnitude", "wanda" or "second-order".
+        heads: Attention heads of every block that stay: a share, or "67%".
+        vocabulary: A text whose tokens stay, or how many tokens; all when None.
+        importance: Name of a rule for channels and heads: "magnitude", "wanda", "second-order"
+            or "gradient".
         heal: How long the base teaches what is left: "5m", "2Wh"; not at all when None.
         how: What moves then: "weights", or "lora" for small matrices beside them.
         out: Folder for what is written and kept; made from the model's name when None.
@@ -51,8 +56,9 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     settings = configuration.load(asked)
     if settings.hub.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    from negawatt.actions.prune.job import Wish
     from negawatt.actions.prune.job import prune as run
+    from negawatt.actions.prune.steps import Wish
+    from negawatt.actions.prune.tokens import digest_of
     from negawatt.compress.pruned import Cut, share_of
     from negawatt.core import registry
     from negawatt.models import origin
@@ -60,9 +66,16 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     from negawatt.tune.budget import Budget
 
     registry.load(registry.IMPORTANCES, importance)  # refused before any work is done
+    digest_of(None if vocabulary is None else str(vocabulary))  # likewise
     wish = Wish(
         model=model,
-        cut=Cut(share_of(ffn), blocks, importance),
+        cut=Cut(
+            share_of(ffn),
+            blocks,
+            importance,
+            share_of(heads, "--heads"),
+            None if vocabulary is None else str(vocabulary),
+        ),
         out=out or wiring.default_out(model),
         heal=None if heal is None else Budget.parse(heal),
         how=how,

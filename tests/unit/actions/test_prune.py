@@ -87,8 +87,8 @@ def test_a_second_run_goes_on_from_the_first(
 def test_stopped_learning_goes_on_from_its_checkpoint(
     story: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from negawatt.compress.pruned import opened
     from negawatt.compress.pruning.answers import answering
+    from negawatt.compress.pruning.folder import opened
     from negawatt.tune.budget import Budget
     from negawatt.tune.lesson import Lesson
 

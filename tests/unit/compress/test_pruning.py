@@ -9,9 +9,10 @@ import pytest
 import torch
 from small_decoder import VOCABULARY, random_decoder
 
-from negawatt.compress.pruned import Cut, shorter
-from negawatt.compress.pruning import known, named, surgery
+from negawatt.compress.pruned import Cut
+from negawatt.compress.pruning import Evidence, known, named, surgery
 from negawatt.compress.pruning.importances import refitted
+from negawatt.compress.pruning.taking import shorter
 from negawatt.core.errors import BrokenWeights, UsageError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text")
@@ -37,6 +38,12 @@ def fed(rows: int = 400, cols: int = 24, dead: int = 0) -> torch.Tensor:
     return inputs
 
 
+def seen(weight: torch.Tensor, sums: torch.Tensor) -> Evidence:
+    """With slopes as those of a loss that feels every output alike."""
+    drawn = torch.randn(8, weight.shape[1], generator=torch.Generator().manual_seed(3))
+    return Evidence(weight, sums, drawn * (weight.norm(dim=0) * sums.diagonal().sqrt()))
+
+
 # ------------------------------------------------------------------ every importance
 
 
@@ -44,7 +51,7 @@ def fed(rows: int = 400, cols: int = 24, dead: int = 0) -> torch.Tensor:
 def test_it_chooses_as_many_as_asked_in_order(rule: Any) -> None:
     inputs, weight = fed(), torch.randn(5, 24, generator=torch.Generator().manual_seed(1))
     for keep in (1, 7, 24):
-        kept = rule.choose(weight, inputs.T @ inputs, keep)
+        kept = rule.choose(seen(weight, inputs.T @ inputs), keep)
         assert kept.dtype == torch.int64
         assert len(kept) == keep
         assert kept.tolist() == sorted(set(kept.tolist()))
@@ -54,23 +61,23 @@ def test_it_chooses_as_many_as_asked_in_order(rule: Any) -> None:
 def test_columns_that_are_nothing_go_first(rule: Any) -> None:
     inputs, weight = fed(), torch.randn(5, 24, generator=torch.Generator().manual_seed(1))
     weight[:, [3, 11]] = 0
-    assert not {3, 11} & set(rule.choose(weight, inputs.T @ inputs, 22).tolist())
+    assert not {3, 11} & set(rule.choose(seen(weight, inputs.T @ inputs), 22).tolist())
 
 
 @everyone
 def test_dead_inputs_and_singular_sums_do_no_harm(rule: Any) -> None:
     inputs, weight = fed(dead=6), torch.ones(5, 24)
     sums = inputs.T @ inputs
-    kept = rule.choose(weight, sums, 12)
+    kept = rule.choose(seen(weight, sums), 12)
     assert len(kept) == 12
     assert torch.isfinite(refitted(weight, sums, kept)).all()
-    assert len(rule.choose(weight, torch.zeros(24, 24), 12)) == 12
+    assert len(rule.choose(seen(weight, torch.zeros(24, 24)), 12)) == 12
 
 
 def test_rules_that_look_at_the_inputs_leave_out_what_never_fires() -> None:
     inputs, weight = fed(dead=6), torch.ones(5, 24)
     for name in ("wanda", "second-order"):
-        kept = named(name).choose(weight, inputs.T @ inputs, 12)
+        kept = named(name).choose(seen(weight, inputs.T @ inputs), 12)
         assert min(kept.tolist()) >= 6, name
 
 
@@ -84,7 +91,7 @@ def test_fitting_what_stays_anew_undoes_most_of_the_damage() -> None:
     sums = inputs.T @ inputs
     lost = {}
     for name in known():
-        kept = named(name).choose(weight, sums, 14)
+        kept = named(name).choose(seen(weight, sums), 14)
         wanted = inputs @ weight.T
         plain = inputs[:, kept] @ weight[:, kept].T
         fitted = inputs[:, kept] @ refitted(weight, sums, kept).T

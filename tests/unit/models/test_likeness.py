@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from negawatt.core.errors import TextError
-from negawatt.models.likeness import Answers, Example, likeness, read_task
+from negawatt.models.likeness import Answers, Example, answers, likeness, read_task
 
 
 def vectors(count: int = 40, noise: float = 0.0, seed: int = 0) -> np.ndarray:
@@ -108,3 +109,32 @@ def test_another_form_is_refused_with_the_forms_there_are(
     assert caught.value.fix
     with pytest.raises(TextError, match="nothing"):
         read_task(tmp_path / "nothing.csv")
+
+
+class Reading:
+    """A session whose answer to a token is a vector of its own."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, tokens: np.ndarray) -> np.ndarray:
+        self.shapes.append(tokens.shape)
+        return np.stack([np.eye(8, dtype=np.float32)[one % 8] + 0.1 for one in tokens])
+
+
+def test_texts_of_one_length_are_read_together_and_answered_in_their_order() -> None:
+    def tokenizer(text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) for letter in text]}
+
+    words = ["abc", "ab", "xyz", "q", "bca", "no", "abc", "abd"]
+    pairs = [Example((one, other), 0.0) for one, other in zip(words[::2], words[1::2], strict=True)]
+    windows = np.arange(12).reshape(3, 4)
+    together, alone, told = Reading(), Reading(), []
+    given = (windows, pairs, tokenizer, ("embedding", "mean"))
+    found = answers(together, *given, told.append)  # type: ignore[arg-type]
+    assert sorted(together.shapes) == [(1, 1), (2, 2), (3, 4), (5, 3)]
+    assert told[-1] == 1.0
+    for at, pair in enumerate(pairs):
+        one = answers(alone, windows[:1], [pair], *given[2:])  # type: ignore[arg-type]
+        assert one.examples[0] == pytest.approx(found.examples[at])
+    assert found.windows.shape == (3, 8)

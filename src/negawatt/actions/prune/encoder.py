@@ -15,6 +15,7 @@ from negawatt.actions.quantise.encoder import (
     read_windows,
     usual_task,
 )
+from negawatt.compress.pruned import no_heads, no_vocabulary
 from negawatt.core.errors import TextError
 from negawatt.models.encoder import ending_of
 from negawatt.models.likeness import Answers, Likeness, likeness, read_task
@@ -31,6 +32,10 @@ class PruneEncoder(Prune):
     def read(self, source: ModelSource) -> None:
         """The base's own answers, and the journal that belongs to all of it."""
         tools, shop = self.tools, self.tools.workshop
+        if self.wish.cut.heads < 1:
+            raise no_heads(source.architecture)
+        if self.wish.cut.vocabulary is not None:
+            raise no_vocabulary(source.architecture)
         shop.change(tools.reference, model=None)
         self.task = self.wish.task or usual_task(tools, source)
         self.examples = read_task(self.task) if self.task else []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,60 +15,31 @@ from negawatt.actions.optimize import memory, stages
 from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
+from negawatt.actions.prune import tokens
 from negawatt.actions.prune import work as tasks
+from negawatt.actions.prune.steps import (
+    Paces,
+    Shortened,
+    Taught,
+    Thinned,
+    Wish,
+    pays_back,
+    total,
+)
 from negawatt.actions.quantise.job import Spent
-from negawatt.compress.pruned import Cut, Healing, Pace, Pruned, Taken
-from negawatt.core.estimate import Estimate
+from negawatt.compress.pruned import Healing, Pace, Pruned, Shape, Taken
 from negawatt.core.records import Quality, Workload
 from negawatt.meters import measure
+from negawatt.models.per_byte import PerByte
 from negawatt.models.source import ModelSource
-from negawatt.tune.budget import Budget
 from negawatt.tune.lesson import Lesson
 
 T = TypeVar("T")
 
 FOLDER = "model"  # what is handed over, below the folder asked for
-_VERSION = 2  # of the steps; results of another one are not reused
+_VERSION = 3  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; pruning has no use for it
 _DISK = 8  # times the bf16 weights: prepared, cut, taught, each again in an engine's form
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One `negawatt prune`, as the user asked for it."""
-
-    model: str
-    cut: Cut
-    out: Path
-    heal: Budget | None = None
-    how: str = "weights"
-    text: str | None = None
-    seed: int = 0
-    task: Path | None = None  # labelled examples for an encoder
-
-
-@dataclass(frozen=True, slots=True)
-class Thinned:
-    """What pruning made, and what it took."""
-
-    taken: Taken
-    spent: Spent
-
-
-@dataclass(frozen=True, slots=True)
-class Taught:
-    """What healing made, and what it took."""
-
-    source: ModelSource
-    healing: Healing
-    spent: Spent
-
-
-@dataclass(frozen=True, slots=True)
-class Paces:
-    """Every phase raced."""
-
-    paces: tuple[Pace, ...]
 
 
 def prune(wish: Wish, tools: Tools, effort: Effort | None = None) -> Pruned:
@@ -125,32 +95,44 @@ class Prune:
         self.base = self.converted(source, self.key)
         self.read(source)
         taken, first = self._cut(source)
-        raw = self.quality(taken.source, "raw")
         final, healing, second = self._taught(taken.source, source)
-        quality = self.quality(final, "taught") if final != taken.source else raw
+        short = self._shortened(final, taken.shape)
+        raw = self.quality(taken.source, "raw") if self.wish.cut.weights else None
+        if short is not None:
+            final = short.trimmed.source
+            quality: Any = self._per_byte(final, source)
+        else:
+            quality = self.quality(final, "taught") if final != taken.source else raw
         paces = self._raced(source, final)
         shop.call(tasks.carried, tools, final, self.wish.out / FOLDER)
-        spent = [first] if second is None else [first, second]
-        cpu = _total([one.cpu_seconds for one in spent])
+        spent = [first, *([second] if second else []), *([short.spent] if short else [])]
+        cpu = total([one.cpu_seconds for one in spent])
+        saved = pays_back(cpu.value, paces)
         return Pruned(
             model=self.wish.model,
             architecture=source.architecture,
             cut=self.wish.cut,
             gone=taken.gone,
             base=taken.base,
-            shape=taken.shape,
-            raw=raw,
+            shape=short.trimmed.shape if short else taken.shape,
+            raw=raw or quality,
             quality=quality,
             healing=healing,
             paces=paces,
             calibration_tokens=int(self.calibration().size),
             seconds=sum(one.seconds for one in spent),
             cpu_seconds=cpu,
-            energy=_total([one.energy for one in spent]),
-            pays_back=pays_back(cpu.value, paces),
+            energy=total([one.energy for one in spent]),
+            pays_back=saved[0] if saved else None,
             peak_bytes=shop.held.total,
-            notes=(*self._notes(taken, healing), *source.notes, *self._resumed()),
+            notes=(
+                *self._notes(taken, healing),
+                *([short.trimmed.told] if short else []),
+                *source.notes,
+                *self._resumed(),
+            ),
             folder=FOLDER,
+            pays_back_by=saved[1] if saved else "reading",
         )
 
     def converted(self, source: ModelSource, key: str) -> Path:
@@ -178,7 +160,12 @@ class Prune:
         wish = self.wish
         asked = (wish.cut, wish.heal, wish.how, wish.seed)
         digest = fingerprint(
-            _VERSION, self.key, facts, self.order.effort, asked, self.tools.versions
+            _VERSION,
+            self.key,
+            facts,
+            self.order.effort,
+            (asked, tokens.digest_of(wish.cut.vocabulary)),
+            self.tools.versions,
         )
         self.mark = digest[:12]
         self.journal = Journal(self.work / f"steps-{self.mark}", digest)
@@ -207,6 +194,29 @@ class Prune:
 
         done = self.journal.step("heal", Taught, teach)
         return done.source, done.healing, done.spent
+
+    def _shortened(self, source: ModelSource, shape: Shape) -> Shortened | None:
+        asked = self.wish.cut.vocabulary
+        if asked is None:
+            return None
+        given = (source, (shape, asked, self.windows), self.work / f"trimmed-{self.mark}")
+        return self.journal.step(
+            "trim", Shortened, lambda: Shortened(*self._timed(tokens.trimmed, *given))
+        )
+
+    def _per_byte(self, final: ModelSource, base: ModelSource) -> PerByte:
+        """What is lost on the test text when each model reads it in tokens of its own."""
+
+        def grade() -> PerByte:
+            tools = self.tools
+            tools.workshop.change(tools.reference, model=final.folder)
+            corpus = self.texts.corpus
+            held_out = corpus.test, corpus.texts["test"]
+            place = self.work / f"graded-trimmed-{self.mark}"
+            given = (final, (base, self.base), held_out, place)
+            return tools.workshop.call(tokens.grade, tools, *given)
+
+        return self.journal.step("grade-trimmed", PerByte, grade)
 
     def quality(self, source: ModelSource, name: str) -> Any:
         """What a changed model lost: a `Quality`, or a `Likeness`."""
@@ -257,6 +267,12 @@ class Prune:
             found.append(
                 f"{width} channels stay where {asked:.0f} were asked for: kernels like such widths."
             )
+        heads, share = taken.base.heads, taken.shape.heads / max(1, taken.base.heads)
+        if abs(share - self.wish.cut.heads) > 0.01:
+            found.append(
+                f"{taken.shape.heads} of {heads} heads stay: those that share keys and values "
+                "go together."
+            )
         if healing is not None and not healing.kept:
             found.append(
                 "Healing was not kept: on text held back from it the model was no better for it."
@@ -266,19 +282,3 @@ class Prune:
     def _resumed(self) -> list[str]:
         kept = [step.name for step in self.journal.steps if step.resumed]
         return [f"Kept from an earlier run: {', '.join(kept)}."] if kept else []
-
-
-def pays_back(cpu_seconds: float, paces: tuple[Pace, ...]) -> float | None:
-    """Tokens to be read until the CPU time spent is saved again; None when none is saved."""
-    for pace in paces:
-        saved = pace.base.value - pace.pruned.value
-        if pace.phase == "reading" and pace.ratio.high < 1 and saved > 0:
-            return cpu_seconds / saved
-    return None
-
-
-def _total(parts: list[Estimate]) -> Estimate:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

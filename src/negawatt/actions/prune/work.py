@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from negawatt.actions.optimize import finish, stages
 from negawatt.actions.optimize.order import Order, Tools
-from negawatt.compress.pruned import Cut, Healing, Pace, Taken, prune
+from negawatt.compress.pruned import Cut, Healing, Pace, Taken
 from negawatt.compress.race import centre, race_reading, race_writing, ratio
 from negawatt.core.errors import TextError
 from negawatt.core.protocols import RunOptions
@@ -54,6 +54,8 @@ def cut(
 
     def tell(done: int, total: int) -> None:
         tools.progress("prune", done / total)
+
+    from negawatt.compress.pruning.taking import prune
 
     return prune(source, asked, windows, place, tell)
 

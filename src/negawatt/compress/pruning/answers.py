@@ -38,15 +38,17 @@ class Answering:
         found: Tensor = out.last_hidden_state if self.ending == "embedding" else out.logits
         return found.float()
 
+    def vectors(self, said: Tensor) -> Tensor:
+        """The vector of each text, [texts, width], from those of its positions."""
+        return said[:, 0] if self.pooling == "cls" else said.mean(1)
+
     def apart(self, found: Tensor, wanted: Tensor) -> Tensor:
         """Mean KL [nat], or 1 - cosine of the texts' vectors and a little of the positions' error."""
         if self.ending == "logits":
             width = wanted.shape[-1]
             given, asked = (one.reshape(-1, width).log_softmax(-1) for one in (found, wanted))
             return functional.kl_div(given, asked, reduction="batchmean", log_target=True)
-        first, second = (
-            one[:, 0] if self.pooling == "cls" else one.mean(1) for one in (found, wanted)
-        )
+        first, second = self.vectors(found), self.vectors(wanted)
         alike = functional.cosine_similarity(first, second, dim=-1).mean()
         return 1 - alike + _STATES * (found - wanted).square().sum() / wanted.square().sum()
 

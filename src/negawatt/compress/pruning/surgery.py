@@ -1,4 +1,4 @@
-"""Take channels and blocks out of a model, so that what is left is an ordinary smaller model."""
+"""Take channels, heads and blocks out of a model: what is left is an ordinary smaller model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from negawatt.compress.pruned import no_heads
 from negawatt.core.errors import UnsupportedArchitecture, UsageError
 
 if TYPE_CHECKING:
@@ -25,29 +26,32 @@ _BLOCK = re.compile(r"(?:^|\.)(layers?)\.(\d+)\.")
 _WIDTHS = ("intermediate_size", "hidden_dim")  # in configurations, by family
 _DEPTHS = ("num_hidden_layers", "n_layers")
 _PER_BLOCK = ("layer_types", "no_rope_layers")  # lists with an entry for each block
+_HEADS = ("num_attention_heads", "num_key_value_heads", "head_dim")
 #: Entries of a configuration that surgery changes.
-SIZES = (*_WIDTHS, *_DEPTHS, *_PER_BLOCK)
+SIZES = (*_WIDTHS, *_DEPTHS, *_PER_BLOCK, *_HEADS, "vocab_size")
 FRIENDLY = 64  # channels: widths that kernels and groups of weights divide
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """The feed-forward part of a block.
+class Part:
+    """Channels of a block that can go: those of its feed-forward part, or its attention heads.
 
     Args:
         block: Its number.
-        writers: Matrices whose rows are the inner channels.
+        writers: Matrices whose rows make the channels; as many rows of each for every group.
         reader: The matrix whose columns they are.
         width: How many there are.
+        group: How many go or stay together.
     """
 
     block: int
     writers: tuple[str, ...]
     reader: str
     width: int
+    group: int = 1
 
 
-def feeds(model: nn.Module) -> list[Feed]:
+def feeds(model: nn.Module) -> list[Part]:
     """Every feed-forward part, in order.
 
     Raises:
@@ -62,13 +66,59 @@ def feeds(model: nn.Module) -> list[Feed]:
             block = _BLOCK.search(name)
             if place == name or block is None or not all(one in linear for one in partners):
                 continue
-            found.append(Feed(int(block[2]), partners, name, module.in_features))
+            found.append(Part(int(block[2]), partners, name, module.in_features))
     if not found or len({one.width for one in found}) > 1:
         raise UnsupportedArchitecture(
             f"{type(model).__name__} has no feed-forward parts of one known form",
             fix="give a Llama, Mistral, Qwen, Gemma 3, SmolLM3, BERT, DistilBERT, RoBERTa or MPNet",
         )
     return found
+
+
+def attentions(model: nn.Module) -> list[Part]:
+    """Every attention, in order; a group is a head of keys and values with those that ask it.
+
+    Raises:
+        UnsupportedArchitecture: fewer heads cannot be told to the library, or are not found.
+    """
+    config: Any = model.config
+    name = type(model).__name__
+    if getattr(config, "head_dim", None) is None or not hasattr(config, "num_key_value_heads"):
+        raise no_heads(name)
+    linear = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear)}
+    found = []
+    for reader, module in linear.items():
+        place, block = reader.removesuffix("o_proj"), _BLOCK.search(reader)
+        writers = tuple(place + one for one in ("q_proj", "k_proj", "v_proj"))
+        if place != reader and block is not None and all(one in linear for one in writers):
+            width = module.in_features
+            group = width // config.num_key_value_heads
+            found.append(Part(int(block[2]), writers, reader, width, group))
+    if not found or len({one.width for one in found}) > 1:
+        raise UnsupportedArchitecture(
+            f"{name} has no attention of one known form", fix="leave --heads out"
+        )
+    return found
+
+
+def groups_for(share: float, part: Part) -> int:
+    """Groups of heads that stay when a share is asked for.
+
+    >>> groups_for(0.67, Part(0, ("q", "k", "v"), "o", 576, 192))
+    2
+
+    Raises:
+        UsageError: nothing would go, because the groups are few.
+    """
+    total = part.width // part.group
+    count = max(1, round(share * total))
+    if count == total and share < 1:
+        shares = ", ".join(f"{number / total:.0%}" for number in range(1, total))
+        raise UsageError(
+            f"heads go in {total} groups that share keys and values, and {share:.0%} is all of them",
+            fix=f"choose one of: {shares}" if shares else "leave --heads out",
+        )
+    return count
 
 
 def width_for(share: float, width: int) -> int:
@@ -81,11 +131,14 @@ def width_for(share: float, width: int) -> int:
     return max(step, min(width, round(share * width / step) * step))
 
 
-def narrow(model: nn.Module, feed: Feed, kept: Tensor, columns: Tensor) -> None:
+def narrow(model: nn.Module, part: Part, kept: Tensor, columns: Tensor) -> None:
     """Leave the channels `kept` [keep] in one part; `columns` [rows, keep] are read from them."""
-    for name in feed.writers:
-        _keep_rows(model.get_submodule(name), kept)
-    reader: Any = model.get_submodule(feed.reader)
+    groups = kept[:: part.group] // part.group
+    for name in part.writers:
+        module: Any = model.get_submodule(name)
+        size = module.out_features * part.group // part.width  # rows of a group
+        _keep_rows(module, (groups[:, None] * size + torch.arange(size)).flatten())
+    reader: Any = model.get_submodule(part.reader)
     reader.weight = nn.Parameter(columns.to(reader.weight.dtype), requires_grad=False)
     reader.in_features = len(kept)
 
@@ -132,6 +185,21 @@ def told_width(model: nn.Module, width: int) -> None:
     for key in _WIDTHS:
         if hasattr(config, key):
             setattr(config, key, width)
+
+
+def told_heads(model: nn.Module, groups: int) -> None:
+    """Note how many heads there are now; their size, which some work out, stays what it was."""
+    config: Any = model.config
+    asking = config.num_attention_heads // config.num_key_value_heads
+    size = config.head_dim
+    config.num_attention_heads, config.num_key_value_heads = groups * asking, groups
+    config.head_dim = size
+
+
+def heads_of(model: nn.Module) -> int:
+    """How many heads a block has that ask."""
+    config: Any = model.config
+    return int(getattr(config, "num_attention_heads", 0) or getattr(config, "n_heads", 0))
 
 
 def dispensable(model: nn.Module, count: int, apart: Callable[[], float]) -> list[int]:
