@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from draw import drawn
-from variants import ABLATION, Variant, built
+from variants import ABLATION, Variant, built, careful
 from work import SHARES, Work
 
 from negawatt.actions.optimize.plans import pieces, uniform_plan
@@ -103,17 +103,17 @@ def plans(work: Work) -> Iterator[tuple[str, Plan, bool]]:
         yield f"random {TRIED[1] + 1}, seed {seed}", bench.random(TRIED[1], seed), True
     searched = {one.variant.name: dict(one.variant.plan) for one in work.found.points}
     for number in TRIED:
-        if plan := searched.get(f"searched {number + 1}"):
-            yield f"rounded only {number + 1}", plan, False
+        if known := searched.get(f"searched {number + 1}"):
+            yield f"rounded only {number + 1}", known, False
     four = uniform_plan(work.job.source.layers, Format(4, 32), work.job.haven)
     yield "rounded only, uniform", four, False
 
 
 def ablated(work: Work, folder: Path) -> Iterator[Variant]:
     """The files of all of them."""
-    bank = work.job.groundwork()[1]
     source = work.job.source
-    for name, plan, careful in plans(work):
-        weights = bank.view(plan) if careful else Rounded(source.folder, source.layers, plan)
+    for name, plan, with_care in plans(work):
+        rough = Rounded(source.folder, source.layers, plan)
+        weights = careful(work, plan) if with_care else rough
         path = built(work, name, weights, folder)
         yield Variant(ABLATION, name, path, {}, path)

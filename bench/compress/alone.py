@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rivals import ENVIRONMENTS, SCRIPTS, absent, python_of
+from install import python_of
+from rivals import ENVIRONMENTS, SCRIPTS, absent
 from safetensors.torch import load_file
 
 import negawatt
@@ -37,8 +38,12 @@ from negawatt.models.quality import score
 from negawatt.models.source import prepare
 
 RESULTS = Path(__file__).parent.parent / "results" / "compress_alone.json"
-#: Second-order tools: script and environment.
-PEERS = {"llmcompressor_gptq": "llmcompressor", "autoround": "autoround"}
+#: Tools that look at the inputs of layers: script, environment, options. 50 steps are
+#: AutoRound's light recipe; the 200 of its usual one take four times as long.
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "llmcompressor_gptq": ("llmcompressor", ()),
+    "autoround": ("autoround", ("--iters", "50")),
+}
 _SPENT = ("seconds", "cpu_seconds", "peak_bytes")
 HEAD = "int8-row-sym"
 OURS = (
@@ -93,9 +98,14 @@ def peer(name: str, model: str, out: Path, fmt: Format) -> Row:
     texts = stages.read_texts(tools, order, source, (base, told), work)
     np.save(out / "calibration.npy", texts.corpus.calibration[: order.effort.hessian_windows])
     weights = out / f"{name}.safetensors"
-    asked = [python_of(ENVIRONMENTS, PEERS[name]), SCRIPTS / f"{name}.py", source.folder]
+    environment, options = PEERS[name]
+    asked: list[str | Path] = [
+        python_of(ENVIRONMENTS, environment),
+        SCRIPTS / f"{name}.py",
+        source.folder,
+    ]
     asked += [out / "calibration.npy", weights, "--bits", str(fmt.bits)]
-    asked += ["--group", str(fmt.group)]
+    asked += ["--group", str(fmt.group), *options]
     asked += [] if fmt.symmetric else ["--asym"]
     done = subprocess.run(asked, check=True, capture_output=True, text=True)
     spent = json.loads(done.stdout.strip().splitlines()[-1])
@@ -135,7 +145,7 @@ def main() -> None:
         if name not in rows and method not in asked.skip:
             keep(name, own(asked.model, asked.out, asked.format, method, transforms))
     missing = absent()
-    for name, environment in PEERS.items():
+    for name, (environment, _) in PEERS.items():
         if environment in missing:
             sys.stderr.write(f"{name} is left out: {missing[environment]}\n")
         elif name not in rows and name not in asked.skip:

@@ -5,10 +5,11 @@ calibration tokens, the same held-out text and the same engine on the same machi
 takes turns with one and the same Q8_0 form, so that the ratios are paired.
 
     python bench/compress/run.py [--models smollm2 gemma3-270m] [--only NNCF ...]
-        [--without AutoRound ...] [--skip-tasks] [--skip-ablations] [--passes 2]
+        [--without AutoRound ...] [--skip-tasks] [--skip-ablations] [--passes 2] [--untimed]
 
 Figures and verdicts go to `bench/results/compress.json`, a picture to `compress.html` beside the
-variants. What has been found is kept and not done again.
+variants. What has been found is kept and not done again: `--untimed` does all that needs no
+quiet machine, and without it the same command then does the rest.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import rivals
 import show
 import verdict
 from ablations import ablated
+from install import read_pins
 from judge import Effort, Judge, Row, with_payback
 from variants import Variant, llamacpp_types, of_rival, ours
 from work import SMOLLM2, Work, prepared
@@ -78,10 +80,11 @@ def bench(work: Work, asked: argparse.Namespace) -> dict[str, Any]:
         variants.append(one)
         rows.append(judge.row(one))
         sys.stderr.write(f"{'  '.join(show.line(rows[-1]))}\n")
-    times = judge.time(variants, folder / f"{YARDSTICK}.gguf")
-    for row in rows:
-        row["cpu"] = times[f"{row['who']} {row['name']}"]
-    with_payback(rows)
+    if not asked.untimed:
+        times = judge.time(variants, folder / f"{YARDSTICK}.gguf")
+        for row in rows:
+            row["cpu"] = times[f"{row['who']} {row['name']}"]
+        with_payback(rows)
     facts = work.found.facts
     return {
         "workload": facts.workload.spec,
@@ -117,6 +120,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--without", nargs="+", default=[], metavar="TOOL")
     parser.add_argument("--skip-tasks", action="store_true")
     parser.add_argument("--skip-ablations", action="store_true")
+    parser.add_argument("--untimed", action="store_true", help="all but the passes of timing")
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--patience", type=float, default=60.0, help="for quiet, at each pass [s]")
@@ -133,9 +137,10 @@ def main() -> None:
     for name in asked.models:
         work = prepared(name, asked.out, asked.max_loss)
         models[name] = found = bench(work, asked)
-        kept = {"negawatt": wiring.versions()["negawatt"], "peers": rivals.read_pins()}
-        text = json.dumps({**kept, "models": models}, indent=1)
-        file.write_text(f"{text}\n", encoding="utf-8")
+        kept = {"negawatt": wiring.versions()["negawatt"], "peers": read_pins()}
+        if not asked.untimed:
+            text = json.dumps({**kept, "models": models}, indent=1)
+            file.write_text(f"{text}\n", encoding="utf-8")
         show.picture(found["rows"], YARDSTICK, work.folder / "compress.html")
         sys.stdout.write(f"{name}\n{show.table(found['rows'])}\n\n")
         for bar, one in found["verdict"].items():

@@ -10,7 +10,20 @@ from plotly.subplots import make_subplots
 
 Row = Mapping[str, Any]
 
-_HEAD = ("", "MB", "KL", "perplexity", "top-1", "CPU", "read", "write", "passes", "compress s")
+_HEAD = (
+    "",
+    "MB",
+    "KL",
+    "perplexity",
+    "top-1",
+    "CPU",
+    "read",
+    "write",
+    "passes",
+    "made in s",
+    "peak MB",
+    "paid back",
+)
 _NOISY = 0.1
 
 
@@ -37,8 +50,11 @@ def line(row: Row) -> list[str]:
         cells.append(f"{min(passes):.3f}-{max(passes):.3f}{loud}")
     else:
         cells += [""] * 4
-    spent = row.get("spent", {}).get("cpu_seconds")
-    cells.append("" if spent is None else f"{spent:.0f}")
+    spent = row.get("spent", {})
+    cells.append(f"{spent['cpu_seconds']:.0f}" if "cpu_seconds" in spent else "")
+    cells.append(f"{spent['peak_bytes'] / 1e6:.0f}" if "peak_bytes" in spent else "")
+    after = row.get("payback_tokens", {}).get("Q8_0")
+    cells.append("" if after is None else f"{after:.2g}")
     for name, task in sorted(row.get("tasks", {}).items()):
         accuracy, change = task["accuracy"], task["change"]
         reach = change[2] - change[0]

@@ -17,8 +17,10 @@ from rivals import Answer
 from safetensors.torch import load_file, save_file
 from work import Work
 
+from negawatt.compress.calibrate import fill_bank
 from negawatt.compress.rounded import Rounded
 from negawatt.core.records import Format, QuantisedWeight
+from negawatt.models.load import load_reference
 
 LLAMA, OURS, ABLATION = "llama.cpp", "negawatt", "ablation"
 EIGHT, FOUR = Format(8, 32), Format(4, 32)
@@ -96,9 +98,20 @@ def ours(work: Work, folder: Path) -> Iterator[Variant]:
             path = built(work, name, bank.view(point.variant.plan), folder)
             yield Variant(OURS, name, path, spent, path)
     yield Variant(OURS, "16 bit", work.base / _MODEL, {}, work.base / _MODEL)
-    if all(bank.has(one.name, FOUR) for one in work.job.source.layers if one.kind == "linear"):
-        path = built(work, "4 bit, head 8", bank.view(_usual(work)), folder)
-        yield Variant(OURS, "4 bit, head 8", path, spent, path)
+    path = built(work, "4 bit, head 8", careful(work, _usual(work)), folder)
+    yield Variant(OURS, "4 bit, head 8", path, spent, path)
+
+
+def careful(work: Work, plan: Mapping[str, Format]) -> Mapping[str, QuantisedWeight]:
+    """A plan with our codes; formats that the search had no use for are made now."""
+    bank, job = work.job.groundwork()[1], work.job
+    windows = job.texts.corpus.calibration[: job.order.effort.hessian_windows]
+    wanted = {one.name: plan.get(one.name, Format(16)) for one in job.source.layers}
+    missing = {n: f for n, f in wanted.items() if f.bits < 16 and not bank.has(n, f)}
+    if missing:
+        layers = [one for one in job.source.layers if one.name in missing]
+        fill_bank(load_reference(job.source.folder), layers, missing, windows, bank)
+    return bank.view(plan)
 
 
 def _usual(work: Work) -> dict[str, Format]:
@@ -118,8 +131,7 @@ def of_rival(work: Work, name: tuple[str, str], answer: Answer, folder: Path) ->
     layers, source = work.job.source.layers, work.job.source.folder
     slug = "-".join(name)
     if answer.values is None:
-        bank = work.job.groundwork()[1]
-        path = built(work, slug, bank.view(plan | rest), folder)
+        path = built(work, slug, careful(work, plan | rest), folder)
         return Variant(*name, path, answer.spent, path, {"codes": "ours, by its plan"})
     held = Held(answer.values, plan, Rounded(source, layers, rest))
     path = built(work, slug, held, folder)

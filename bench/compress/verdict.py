@@ -68,7 +68,8 @@ def beside(peer: Point, ours: Sequence[Point], harm: str, cost: str) -> tuple[fl
 
 def front(peers: Sequence[Point], ours: Sequence[Point], harm: str, cost: str) -> dict[str, Any]:
     """Our front beside every peer's point: a bar is met where no ratio is above one."""
-    lines, worst = [], 0.0
+    lines: list[dict[str, Any]] = []
+    worst = 0.0
     for peer in peers:
         found = beside(peer, ours, harm, cost)
         lines.append(
@@ -99,7 +100,7 @@ def cheapest(points: Sequence[Point], level: float, cost: str) -> Point | None:
 
 def decode_saving(peers: Sequence[Point], ours: Sequence[Point]) -> dict[str, Any]:
     """Our cheapest decoding beside the best peer's, at several losses."""
-    lines = []
+    lines: list[dict[str, Any]] = []
     for level in LEVELS:
         theirs, own = cheapest(peers, level, "decode"), cheapest(ours, level, "decode")
         ratio = own.decode / theirs.decode if theirs and own else None

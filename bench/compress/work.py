@@ -118,6 +118,10 @@ def prepared(name: str, out: Path, max_loss: float, effort: Effort | None = None
     return Work(name, folder, found, told["cpu_s"], _job(found, model, folder, effort))
 
 
+def _tell(stage: str, share: float) -> None:
+    sys.stderr.write(f"{stage} {share:.0%}\n")
+
+
 def _searched(model: str, folder: Path, max_loss: float, effort: Effort) -> Outcome:
     return negawatt.optimize(
         model,
@@ -125,7 +129,7 @@ def _searched(model: str, folder: Path, max_loss: float, effort: Effort) -> Outc
         out=folder,
         flags=dict(FLAGS),
         effort=effort,
-        progress=lambda stage, share: sys.stderr.write(f"{stage} {share:.0%}\n"),
+        progress=_tell,
     )
 
 

@@ -1,6 +1,6 @@
-"""AutoRound, and the mixed bits of its AutoScheme.
+"""AutoRound: `autoround.py MODEL CALIBRATION OUT --group 32 [--asym] [--iters 200]`.
 
-autoround.py MODEL CALIBRATION OUT --group 32 [--asym] [--iters 200] [--mean-bits 5]
+With `--mean-bits 5` the mixed bits of its AutoScheme, the plan alone.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
             **scheme,
             group_size=asked.group,
             sym=not asked.asym,
-            iters=asked.iters,
+            iters=0 if asked.mean_bits else asked.iters,
             nsamples=len(windows),
             device_map="cpu",
             enable_torch_compile=False,  # it pays on accelerators
@@ -73,7 +73,8 @@ def main() -> None:
         )
         for name in protocol.linears(model)
     }
-    protocol.answer(asked.out, spent, plan, protocol.weights(model))
+    values = None if asked.mean_bits else protocol.weights(model)
+    protocol.answer(asked.out, spent, plan, values)
 
 
 if __name__ == "__main__":
