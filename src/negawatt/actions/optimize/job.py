@@ -131,6 +131,15 @@ class OptimizeJob:
         alone = dict(zip(sensitivity.options, sensitivity.alone.tolist(), strict=True))
         return evidence, conclude.decide(evidence), model, alone
 
+    def groundwork(self) -> tuple[tuple[Format, ...], WeightBank, EnergyModel]:
+        """What the search works on: formats, filled bank, and the model that prices options.
+
+        After a finished run all of it is read from what is kept. The text has to be read before.
+        """
+        table, wanted = self._costs()
+        formats = self._formats(table, wanted)
+        return formats, self._candidates(self.texts, formats), self._model(table, {})
+
     def convert(self) -> tuple[Path, Path]:
         """The 16-bit model in the forms of both engines."""
         tools, key = self.tools, self.base_key
