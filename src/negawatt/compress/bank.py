@@ -64,8 +64,9 @@ class WeightBank:
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                for part in (head, codes.tobytes(), scale.tobytes(), zero.tobytes()):
-                    file.write(part)
+                file.write(head)
+                for part in (codes, scale, zero):
+                    file.write(np.ascontiguousarray(part).data)
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from negawatt.compress.methods.factor import inverse_factor
 from negawatt.compress.methods.polish import polished
 from negawatt.compress.methods.rtn import Weighted
 from negawatt.compress.quantise import finite, fit_grid, pack
@@ -115,19 +116,13 @@ def _compensated_codes(
 
 def _inverse_factor(hessian: Tensor, order: Tensor) -> Tensor | None:
     """Upper Cholesky factor of the damped inverse, columns in visiting order, if there is one."""
-    damped = hessian[order][:, order].double()
-    diagonal = damped.diagonal()
-    diagonal.copy_(_mended(diagonal))
+    diagonal = _mended(hessian.diagonal()[order]).double()
     for strength in (_DAMPING, 10 * _DAMPING, 100 * _DAMPING):
-        trial = damped.clone()
-        trial.diagonal().add_(strength * diagonal.mean())
-        lower, failed = torch.linalg.cholesky_ex(trial)
-        if not failed:
-            inverse = torch.cholesky_inverse(lower)
-            del lower, trial  # the widest layers make these the job's largest matrices
-            upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
-            if not failed:
-                return torch.as_tensor(upper, dtype=torch.float32)
+        damped = hessian[order][:, order].double()
+        damped.diagonal().copy_(diagonal + strength * diagonal.mean())
+        factor = inverse_factor(damped)
+        if factor is not None:
+            return factor
     return None
 
 
