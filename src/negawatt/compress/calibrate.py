@@ -19,7 +19,6 @@ from negawatt.models.mapped import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -30,9 +29,9 @@ if TYPE_CHECKING:
     from negawatt.models.mapped import Parts
 
 _ROWS = 2048  # rows quantised at a time, at most: rows do not depend on each other
-_VALUES = 2**24  # values quantised at a time, at most
+_VALUES = 2**22  # values quantised at a time, at most
 _FEWEST = 64  # rows quantised at a time, at least
-_LARGE = 2**23  # values from which a layer is shared among threads
+LARGE = 2**23  # values from which a layer is shared among threads
 
 
 def fill_bank(
@@ -44,7 +43,6 @@ def fill_bank(
     on_layer: Callable[[int, int], None] = lambda done, total: None,
     *,
     method: str = USUAL,
-    place: Path | None = None,
 ) -> None:
     """Write every candidate of every layer that the bank does not hold yet.
 
@@ -58,10 +56,10 @@ def fill_bank(
         formats: Candidates; those that do not divide a layer's rows are skipped. By layer
             name where each is to have one of its own.
         windows: Calibration text, int64 [windows, positions].
-        bank: Filled; finished candidates are kept, so a stopped run goes on.
+        bank: Filled; finished candidates are kept, so a stopped run goes on. Hidden states
+            that do not fit into memory lie beside them meanwhile.
         on_layer: Told how many layers of how many are done.
         method: Name of a quantiser; see `negawatt.compress.methods`.
-        place: Folder for hidden states that do not fit into memory.
 
     Raises:
         BrokenWeights: a layer holds values that are not finite, or is fed such, by name.
@@ -70,7 +68,7 @@ def fill_bank(
     todo = [layer for layer in layers if work.left(layer)]
     done = len(layers) - len(todo)
     on_layer(done, len(layers))
-    for group, known in input_statistics(model, layers, todo, windows, place):
+    for group, known in input_statistics(model, layers, todo, windows, bank.folder):
         for _ in work.through(group, known):
             done += 1
             on_layer(done, len(layers))
@@ -102,7 +100,7 @@ class _Work:
         are taken side by side, each on one thread, and of large ones rows: what a method
         makes of the inputs of a large layer takes more memory than its weights.
         """
-        large = [layer for layer in group if layer.rows * layer.cols >= _LARGE]
+        large = [layer for layer in group if layer.rows * layer.cols >= LARGE]
         with _one_thread_each() as pool:
             small = (layer for layer in group if layer not in large)
             yield from pool.map(lambda layer: self._do(layer, known, map), small)
@@ -122,7 +120,7 @@ class _Work:
     def _rounded(
         self, layer: Layer, rounder: Rounder, fmt: Format, spread: Callable[..., Iterator[Any]]
     ) -> QuantisedWeight:
-        step = max(_FEWEST, min(_ROWS, _VALUES // layer.cols))
+        step = rows_at_once(layer.cols)
 
         def piece(start: int) -> tuple[int, QuantisedWeight]:
             weight = self._parts.rows(layer.name, start, min(start + step, layer.rows))
@@ -136,6 +134,15 @@ class _Work:
             rows = slice(start, start + len(part.codes))
             codes[rows], scale[rows], zero[rows] = part.codes, part.scale, part.zero
         return QuantisedWeight(format=fmt, codes=codes, scale=scale, zero=zero)
+
+
+def rows_at_once(cols: int) -> int:
+    """How many rows of a layer are quantised at a time.
+
+    >>> rows_at_once(576), rows_at_once(11008)
+    (2048, 381)
+    """
+    return max(_FEWEST, min(_ROWS, _VALUES // cols))
 
 
 @contextmanager

@@ -149,11 +149,10 @@ def _parameters_on_meta() -> Iterator[None]:
     """Have new parameters made without values; buffers, which are small, keep theirs."""
     usual = nn.Module.register_parameter
 
-    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        usual(module, name, parameter)
-        if parameter is not None and not parameter.is_meta:
-            empty = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
-            module._parameters[name] = empty
+    def register(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
+        if param is not None and not param.is_meta:
+            param = nn.Parameter(param.detach().to("meta"), requires_grad=False)
+        usual(self, name, param)
 
     nn.Module.register_parameter = register  # type: ignore[method-assign]
     try:

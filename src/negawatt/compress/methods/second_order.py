@@ -118,12 +118,20 @@ def _inverse_factor(hessian: Tensor, order: Tensor) -> Tensor | None:
     """Upper Cholesky factor of the damped inverse, columns in visiting order, if there is one."""
     diagonal = _mended(hessian.diagonal()[order]).double()
     for strength in (_DAMPING, 10 * _DAMPING, 100 * _DAMPING):
-        damped = hessian[order][:, order].double()
+        damped = _ordered(hessian, order)
         damped.diagonal().copy_(diagonal + strength * diagonal.mean())
         factor = inverse_factor(damped)
         if factor is not None:
             return factor
     return None
+
+
+def _ordered(hessian: Tensor, order: Tensor) -> Tensor:
+    """Rows and columns in visiting order, float64, without a copy beside it."""
+    found = torch.empty(hessian.shape, dtype=torch.float64)
+    for at in range(0, len(order), _BLOCK):
+        found[at : at + _BLOCK] = hessian[order[at : at + _BLOCK]][:, order]
+    return found
 
 
 def _plain_factor(diagonal: Tensor) -> Tensor:
