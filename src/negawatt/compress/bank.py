@@ -112,8 +112,12 @@ class BankView(Mapping[str, QuantisedWeight]):
         self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
 
     def __getitem__(self, layer: str) -> QuantisedWeight:
+        return self.part(layer, slice(None))
+
+    def part(self, layer: str, rows: slice) -> QuantisedWeight:
+        """Some rows of a layer; `KeyError` when the plan leaves it as it is."""
         fmt, other = self._plan[layer], self._bank.tied.get(layer, layer)
-        return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt)
+        return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt, rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._plan)

@@ -30,7 +30,7 @@ class Bound:
         method: What is made of them, and pieces of rows on their way through a method.
         states: Hidden states in memory.
         inside: What a block makes of one text on the way.
-        grading: Decoding a matrix, the head, and logits of some positions.
+        grading: Logits of some positions.
         spilled: Hidden states on disk.
     """
 
@@ -60,18 +60,17 @@ class Bound:
         Args:
             libraries: What is held before any model. [B]
         """
-        rest = self.total - _SLACK
         parts = {
             "the largest block": self.block,
             "sums over its inputs": self.statistics,
             "rounding": self.method,
             "hidden states": self.states,
         }
-        listed = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in parts.items())
-        disk = f"; {self.spilled / 1e9:.2f} GB of hidden states go to disk" if self.spilled else ""
+        listed = ", ".join(f"{name} {size / 1e6:,.0f}" for name, size in parts.items())
+        disk = f"; {self.spilled / 1e6:,.0f} MB of hidden states go to disk" if self.spilled else ""
         return (
-            f"memory: at most {(self.total + libraries) / 1e9:.2f} GB, of which libraries take "
-            f"{libraries / 1e9:.2f} and the model {rest / 1e9:.2f} ({listed}; not all at once){disk}"
+            f"memory: at most {(self.total + libraries) / 1e6:,.0f} MB until the artifacts: libraries "
+            f"{libraries / 1e6:,.0f}, the model {self.total / 1e6:,.0f} ({listed}; not all at once){disk}"
         )
 
 
@@ -99,7 +98,6 @@ def bound(
     outer = [layer for layer in layers if layer.block is None]
     head = max(layer.rows * layer.cols for layer in outer)
     vocabulary = max(layer.rows for layer in outer)
-    largest = max(layer.rows * layer.cols for layer in layers)
     in_attention = window * window * heads * (2 * _WIDE + 2 * _HALF) + 8 * _WIDE * hidden * window
     return Bound(
         block=max(_HALF * head, *_blocks(layers).values()),
@@ -112,7 +110,7 @@ def bound(
         method=_method(layers, threads),
         states=min(states, room),
         inside=in_attention + (4 * _HALF + _WIDE) * widest * window,
-        grading=(1 + _WIDE + _HALF) * largest + _HALF * head + 4 * _WIDE * _CHUNK * vocabulary,
+        grading=4 * _WIDE * _CHUNK * vocabulary,
         spilled=max(0, states - room),
     )
 

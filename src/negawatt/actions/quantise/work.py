@@ -119,18 +119,26 @@ def session(
     """
     import torch
 
+    from negawatt.compress.calibrate import rows_at_once
     from negawatt.compress.inputs import block_paths
     from negawatt.compress.quantise import dequantise
     from negawatt.models.mapped import Mapped
     from negawatt.models.walked import WalkedSession
 
-    def decoded(name: str) -> torch.Tensor | None:
-        return None if weights is None or name not in weights else dequantise(weights[name])
+    shapes = {layer.name: (layer.rows, layer.cols) for layer in source.layers}
+    dtype = torch.float32 if exact else torch.bfloat16
 
-    parts = Mapped(source.folder, torch.float32 if exact else torch.bfloat16, decoded)
-    return WalkedSession(
-        parts, block_paths(source.layers), asked.texts, asked.place, asked.on_block
-    )
+    def decoded(name: str) -> torch.Tensor | None:
+        if weights is None or name not in weights:
+            return None
+        rows, cols = shapes[name]
+        found, step = torch.empty(rows, cols, dtype=dtype), rows_at_once(cols)
+        for at in range(0, rows, step):  # all at once would take four times as much
+            found[at : at + step] = dequantise(weights.part(name, slice(at, at + step)))
+        return found
+
+    parts, paths = Mapped(source.folder, dtype, decoded), block_paths(source.layers)
+    return WalkedSession(parts, paths, asked.texts, asked.place, asked.on_block)
 
 
 def deal_texts(tools: Tools, order: Order, source: ModelSource) -> tuple[Corpus, Exam]:
