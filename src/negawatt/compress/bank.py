@@ -64,8 +64,9 @@ class WeightBank:
         partial = path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                for part in (head, codes.tobytes(), scale.tobytes(), zero.tobytes()):
-                    file.write(part)
+                file.write(head)
+                for part in (codes, scale, zero):
+                    file.write(np.ascontiguousarray(part).data)
             partial.replace(path)
         except OSError as error:
             partial.unlink(missing_ok=True)
@@ -111,8 +112,12 @@ class BankView(Mapping[str, QuantisedWeight]):
         self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
 
     def __getitem__(self, layer: str) -> QuantisedWeight:
+        return self.part(layer, slice(None))
+
+    def part(self, layer: str, rows: slice) -> QuantisedWeight:
+        """Some rows of a layer; `KeyError` when the plan leaves it as it is."""
         fmt, other = self._plan[layer], self._bank.tied.get(layer, layer)
-        return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt)
+        return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt, rows)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from negawatt.compress.inputs import input_statistics
 from negawatt.compress.methods import USUAL, named
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import QuantisedWeight
+from negawatt.models.mapped import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from negawatt.compress.bank import WeightBank
-    from negawatt.compress.methods import Rounder
+    from negawatt.compress.methods import Quantiser, Rounder
     from negawatt.core.records import Format, Layer
+    from negawatt.models.mapped import Parts
 
-_ROWS = 2048  # rows quantised at a time: rows do not depend on each other
+_ROWS = 2048  # rows quantised at a time, at most: rows do not depend on each other
+_VALUES = 2**22  # values quantised at a time, at most
+_FEWEST = 64  # rows quantised at a time, at least
+LARGE = 2**23  # values from which a layer is shared among threads
 
 
 def fill_bank(
-    model: nn.Module,
+    model: nn.Module | Parts,
     layers: Sequence[Layer],
     formats: Sequence[Format] | Mapping[str, Format],
     windows: NDArray[np.int64],
@@ -46,41 +51,107 @@ def fill_bank(
     whose statistics fit in memory.
 
     Args:
-        model: The base, unchanged.
+        model: The base, unchanged: in memory, or mapped and then held a block at a time.
         layers: In execution order.
         formats: Candidates; those that do not divide a layer's rows are skipped. By layer
             name where each is to have one of its own.
         windows: Calibration text, int64 [windows, positions].
-        bank: Filled; finished candidates are kept, so a stopped run goes on.
+        bank: Filled; finished candidates are kept, so a stopped run goes on. Hidden states
+            that do not fit into memory lie beside them meanwhile.
         on_layer: Told how many layers of how many are done.
         method: Name of a quantiser; see `negawatt.compress.methods`.
 
     Raises:
-        BrokenWeights: a layer holds values that are not finite, by name.
+        BrokenWeights: a layer holds values that are not finite, or is fed such, by name.
     """
-    quantiser = named(method)
-
-    def left(layer: Layer) -> list[Format]:
-        own = [formats[layer.name]] if isinstance(formats, Mapping) else formats
-        return [f for f in candidates(layer, tuple(own)) if not bank.has(layer.name, f)]
-
-    todo = [layer for layer in layers if left(layer)]
+    work = _Work(parts_of(model), named(method), formats, bank)
+    todo = [layer for layer in layers if work.left(layer)]
     done = len(layers) - len(todo)
     on_layer(done, len(layers))
-    for group, statistics in input_statistics(model, layers, todo, windows):
+    for group, known in input_statistics(model, layers, todo, windows, bank.folder):
+        for _ in work.through(group, known):
+            done += 1
+            on_layer(done, len(layers))
 
-        def work(layer: Layer, known: Mapping[str, Tensor] = statistics) -> None:
-            weight = cast("Tensor", model.get_submodule(layer.name).weight).detach()
-            rounder = quantiser.prepare(known.get(layer.name))
-            for fmt in left(layer):
-                bank.put(layer.name, _quantise(layer, weight, rounder, fmt))
 
-        # Column by column there is too little work to share among threads, so
-        # each layer gets one thread and several layers run side by side.
+class _Work:
+    """Rounding layers whose inputs are known."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        quantiser: Quantiser,
+        formats: Sequence[Format] | Mapping[str, Format],
+        bank: WeightBank,
+    ) -> None:
+        self._parts, self._quantiser = parts, quantiser
+        self._formats, self._bank = formats, bank
+
+    def left(self, layer: Layer) -> list[Format]:
+        """Candidates that the bank lacks."""
+        formats = self._formats
+        own = [formats[layer.name]] if isinstance(formats, Mapping) else formats
+        return [f for f in candidates(layer, tuple(own)) if not self._bank.has(layer.name, f)]
+
+    def through(self, group: Sequence[Layer], known: Mapping[str, Tensor]) -> Iterator[Layer]:
+        """Every layer that is done.
+
+        Column by column there is too little work to share among threads. So small layers
+        are taken side by side, each on one thread, and of large ones rows: what a method
+        makes of the inputs of a large layer takes more memory than its weights.
+        """
+        large = [layer for layer in group if layer.rows * layer.cols >= LARGE]
         with _one_thread_each() as pool:
-            for _ in pool.map(work, group):
-                done += 1
-                on_layer(done, len(layers))
+            small = (layer for layer in group if layer not in large)
+            yield from pool.map(lambda layer: self._do(layer, known, map), small)
+        for layer in large:
+            with _one_thread_each() as pool:
+                yield self._do(layer, known, pool.map)
+
+    def _do(
+        self, layer: Layer, known: Mapping[str, Tensor], spread: Callable[..., Iterator[Any]]
+    ) -> Layer:
+        with _naming(layer):
+            rounder = self._quantiser.prepare(known.get(layer.name))
+            for fmt in self.left(layer):
+                self._bank.put(layer.name, self._rounded(layer, rounder, fmt, spread))
+        return layer
+
+    def _rounded(
+        self, layer: Layer, rounder: Rounder, fmt: Format, spread: Callable[..., Iterator[Any]]
+    ) -> QuantisedWeight:
+        step = rows_at_once(layer.cols)
+
+        def piece(start: int) -> tuple[int, QuantisedWeight]:
+            weight = self._parts.rows(layer.name, start, min(start + step, layer.rows))
+            return start, rounder.quantise(weight, fmt)
+
+        groups = layer.cols // (fmt.group or layer.cols)
+        codes = np.empty((layer.rows, layer.cols), np.uint8)
+        scale = np.empty((layer.rows, groups), np.float16)
+        zero = np.empty((layer.rows, groups), np.uint8)
+        for start, part in spread(piece, range(0, layer.rows, step)):
+            rows = slice(start, start + len(part.codes))
+            codes[rows], scale[rows], zero[rows] = part.codes, part.scale, part.zero
+        return QuantisedWeight(format=fmt, codes=codes, scale=scale, zero=zero)
+
+
+def rows_at_once(cols: int) -> int:
+    """How many rows of a layer are quantised at a time.
+
+    >>> rows_at_once(576), rows_at_once(11008)
+    (2048, 381)
+    """
+    return max(_FEWEST, min(_ROWS, _VALUES // cols))
+
+
+@contextmanager
+def _naming(layer: Layer) -> Iterator[None]:
+    """Say of which layer a matrix is that cannot be used."""
+    try:
+        yield
+    except BrokenWeights as error:
+        raise BrokenWeights(f"{layer.name}: {error.what}", fix=error.fix) from error
 
 
 @contextmanager
@@ -95,19 +166,3 @@ def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(threads)
-
-
-def _quantise(layer: Layer, weight: Tensor, rounder: Rounder, fmt: Format) -> QuantisedWeight:
-    try:
-        parts = [
-            rounder.quantise(weight[start : start + _ROWS], fmt)
-            for start in range(0, layer.rows, _ROWS)
-        ]
-    except BrokenWeights as error:
-        raise BrokenWeights(f"{layer.name}: {error.what}", fix=error.fix) from error
-    return QuantisedWeight(
-        format=fmt,
-        codes=np.concatenate([part.codes for part in parts]),
-        scale=np.concatenate([part.scale for part in parts]),
-        zero=np.concatenate([part.zero for part in parts]),
-    )

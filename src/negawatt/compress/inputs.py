@@ -18,28 +18,32 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from negawatt.core.records import ENCODERS
+from negawatt.models.mapped import parts_of
+from negawatt.models.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from negawatt.core.records import Layer
+    from negawatt.models.mapped import Parts
 
 _HELD = 96 * 2**20  # bytes of statistics held at a time, but for a block that takes more
 _EVERY = 4  # windows of which one is looked at for how attention mixes
 _VALUES = ".v_proj"
 _ATTENTION_AXES = 4  # batch, head, query, key
-_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f")
 
 
 def input_statistics(
-    model: nn.Module,
+    model: nn.Module | Parts,
     layers: Sequence[Layer],
     todo: Sequence[Layer],
     windows: NDArray[np.int64],
+    place: Path | None = None,
 ) -> Iterator[tuple[list[Layer], Mapping[str, Tensor]]]:
     """Sums of outer products of the inputs of every layer in `todo`, a group at a time.
 
@@ -48,10 +52,11 @@ def input_statistics(
     as attention mixes them are added, at equal weight, where the model shows its attention.
 
     Args:
-        model: The base, unchanged.
+        model: The base, unchanged; an encoder is taken whole only.
         layers: All of it, in execution order.
         todo: Those of them that are asked for.
         windows: Calibration text, int64 [windows, positions].
+        place: Folder for hidden states that do not fit into memory.
 
     Yields:
         Layers of `todo`, in order, and float32 [cols, cols] by layer name.
@@ -64,17 +69,17 @@ def input_statistics(
     inside = [layer for layer in todo if layer.block is not None]
     if not inside and not late:
         return
-    paths = _block_paths(layers)
-    if not paths or _reads_whole(model):
-        for group in _grouped([*inside, *late]):
-            yield group, _whole(model, group, windows)
+    parts, paths = parts_of(model), block_paths(layers)
+    if not paths or _reads_whole(parts.model):
+        for group in grouped([*inside, *late]):
+            yield group, _whole(parts.model, group, windows)
         return
-    with _shown_attention(model):
-        walk = _Walk(model, paths, windows)
-        for group in _grouped(inside):
-            yield group, walk.through(group)
+    texts = [torch.from_numpy(window)[None] for window in windows]
+    with _shown_attention(parts.model), Walk(parts, paths, texts, place=place) as walk:
+        for group in grouped(inside):
+            yield group, _through(walk, group)
         if late:
-            yield late, walk.beyond(late)
+            yield late, _beyond(walk, late)
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def _reads_whole(model: Any) -> bool:
     return getattr(getattr(model, "config", None), "model_type", "") in ENCODERS
 
 
-def _block_paths(layers: Sequence[Layer]) -> list[str]:
+def block_paths(layers: Sequence[Layer]) -> list[str]:
     """Paths of the blocks, in execution order: `model.layers.0`, `model.layers.1`, ..."""
     found: dict[str, None] = {}
     for layer in layers:
@@ -106,7 +111,7 @@ def _block_paths(layers: Sequence[Layer]) -> list[str]:
     return list(found)
 
 
-def _grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
+def grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
     """Layers of consecutive blocks whose statistics fit the memory allowance together."""
     groups: list[list[Layer]] = []
     held, last = 0, None
@@ -124,90 +129,22 @@ def _grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
     return groups
 
 
-class _Enough(Exception):
-    """Raised in a hook once it has seen what was wanted."""
+def _through(walk: Walk, group: Sequence[Layer]) -> Mapping[str, Tensor]:
+    """Go on to behind the blocks of `group`, and gather what its layers are fed."""
+    stop = walk.paths.index(_path_of(group[-1])) + 1
+    with _watched(walk.parts.model, group) as sums:
+        while walk.at < stop:
+            walk.step(sums.turn)
+    return sums.result()
 
 
-class _Walk:
-    """The text on its way through a model: what enters the next block, for every window."""
-
-    def __init__(self, model: nn.Module, blocks: Sequence[str], windows: NDArray[np.int64]) -> None:
-        self._model = model
-        self._windows = windows
-        self._blocks = [model.get_submodule(path) for path in blocks]
-        self._paths = list(blocks)
-        self._next = 0  # block
-        self._named: list[Mapping[str, Any]] = []  # what each block is given beside the states
-        self._states = self._entering()
-
-    def through(self, group: Sequence[Layer]) -> Mapping[str, Tensor]:
-        """Go on to behind the blocks of `group`, and gather what its layers are fed."""
-        stop = self._paths.index(_path_of(group[-1])) + 1
-        with _watched(self._model, group) as sums:
-            self._go(stop, sums)
-        return sums.result()
-
-    def beyond(self, late: Sequence[Layer]) -> Mapping[str, Tensor]:
-        """Go on to the end, and gather what layers behind all blocks are fed."""
-        norm = self._final_norm()
-        if norm is None or len(late) > 1:  # nothing is known of what lies before them
-            return _whole(self._model, late, self._windows)
-        self._go(len(self._blocks))
-        sums = InputSums()
-        add = sums.hook(late[0].name)
-        with torch.no_grad():
-            for state in self._states:
-                add(norm, (norm(state),))
-        return sums.result()
-
-    def _entering(self) -> list[Tensor]:
-        """What enters the first block; on the way, how each block is called."""
-        first: list[Tensor] = []
-
-        def keep(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-            first.append(args[0] if args else named["hidden_states"])
-            raise _Enough
-
-        handles = [
-            block.register_forward_pre_hook(self._remember, with_kwargs=True)
-            for block in self._blocks
-        ]
-        with torch.no_grad():
-            try:
-                self._model(input_ids=torch.from_numpy(self._windows[0])[None], use_cache=False)
-            finally:
-                for handle in handles:
-                    handle.remove()
-            handle = self._blocks[0].register_forward_pre_hook(keep, with_kwargs=True)
-            try:
-                for window in self._windows:
-                    try:
-                        self._model(input_ids=torch.from_numpy(window)[None], use_cache=False)
-                    except _Enough:
-                        continue
-            finally:
-                handle.remove()
-        return first
-
-    def _remember(self, _: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Windows are of one length and without padding, so what one is given suits all."""
-        self._named.append({key: one for key, one in named.items() if key != "hidden_states"})
-
-    def _go(self, stop: int, sums: InputSums | None = None) -> None:
-        with torch.no_grad():
-            for i, state in enumerate(self._states):
-                if sums is not None:
-                    sums.mixes = i % _EVERY == 0
-                for number in range(self._next, stop):
-                    out = self._blocks[number](state, **self._named[number])
-                    state = out[0] if isinstance(out, tuple) else out  # noqa: PLW2901
-                self._states[i] = state
-        self._next = stop
-
-    def _final_norm(self) -> nn.Module | None:
-        base = self._model.get_submodule(self._paths[0].rsplit(".", 2)[0])
-        found = [getattr(base, name) for name in _FINAL_NORMS if hasattr(base, name)]
-        return found[0] if len(found) == 1 else None
+def _beyond(walk: Walk, late: Sequence[Layer]) -> Mapping[str, Tensor]:
+    """Go on to the end, and gather what layers behind all blocks are fed."""
+    while walk.at < len(walk.paths):
+        walk.step()
+    with _watched(walk.parts.model, late) as sums:
+        walk.show(late[-1].name)
+    return sums.result()
 
 
 def _whole(
@@ -222,7 +159,7 @@ def _whole(
 
 
 def _path_of(layer: Layer) -> str:
-    return _block_paths([layer])[0]
+    return block_paths([layer])[0]
 
 
 @contextmanager
@@ -257,6 +194,10 @@ class InputSums:
         self._values: dict[str, Tensor] = {}  # what value projections were fed just now
         self._mixed: dict[str, Tensor] = {}
         self.mixes = False  # whether to look at how attention mixes
+
+    def turn(self, number: int) -> None:
+        """Told which window comes next."""
+        self.mixes = number % _EVERY == 0
 
     def hook(self, name: str) -> Callable[[Any, tuple[Any, ...]], None]:
         """To be called with what a layer is fed."""

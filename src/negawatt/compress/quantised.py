@@ -86,6 +86,8 @@ class Quantised:
     artifacts: Mapping[str, str]  # kind -> folder below the one asked for
     operations: Operations | None = None  # of reading one text, beside float32
     speeds: tuple[Speed, ...] = ()  # of engines that got an artifact
+    stated_bytes: int | None = None  # said beforehand: what the model adds to libraries [B]
+    added_bytes: int | None = None  # measured: what it did add, until it was graded [B]
 
 
 def fitted(fmt: Format, cols: int) -> Format:

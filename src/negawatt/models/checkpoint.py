@@ -159,6 +159,22 @@ def open_folder(folder: Path) -> tuple[Weights, tuple[Path, ...]]:
     )
 
 
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """The safetensors file of a folder, or its shards.
+
+    Raises:
+        NotAModel: there is none.
+        BrokenWeights: a shard is missing.
+    """
+    files = _shards(folder, "model.safetensors")
+    if not files:
+        raise NotAModel(
+            f"{folder} holds no model.safetensors, nor shards of it",
+            fix="give the folder that holds config.json and the weights together",
+        )
+    return files
+
+
 def _shards(folder: Path, stem: str) -> tuple[Path, ...]:
     index = folder / f"{stem}.index.json"
     if (folder / stem).is_file():

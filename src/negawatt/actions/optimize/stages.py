@@ -91,7 +91,7 @@ def read_texts(
     corpus = split(
         load_text(order.text, tools.data),
         tokenizer,
-        window=min(effort.window, _context(source.folder)),
+        window=min(effort.window, context_of(source.folder)),
         calibration_tokens=effort.calibration_tokens,
         selection_tokens=effort.selection_tokens,
         test_tokens=effort.test_tokens,
@@ -123,7 +123,7 @@ def read_texts(
     )
 
 
-def _context(folder: Path) -> int:
+def context_of(folder: Path) -> int:
     """Tokens the model was made for, where its configuration says so."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return int(config.get("max_position_embeddings") or sys.maxsize)
@@ -171,10 +171,10 @@ def fill_candidates(
 ) -> int:
     """Quantise every layer in every format; returns how many layers."""
     from negawatt.compress.calibrate import fill_bank
+    from negawatt.models.mapped import Mapped
 
-    model = load_reference(source.folder)
     fill_bank(
-        model,
+        Mapped(source.folder),
         source.layers,
         formats,
         windows,

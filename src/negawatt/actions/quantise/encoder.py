@@ -59,6 +59,11 @@ class EncoderJob(Job):
             raise NotAModel(f"{order.model} is no encoder any more", fix="run the command again")
         return prepare_encoder(order.model, path, work)
 
+    def stated(self, source: ModelSource) -> int | None:
+        """Nothing: an encoder is small, and is held whole."""
+        del source
+        return None
+
     def read(self, source: ModelSource) -> None:
         """The base's own answers, and the journal that belongs to all of it."""
         tools, shop = self.tools, self.tools.workshop

@@ -17,10 +17,11 @@ from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import divergence, stored_bytes
-from negawatt.actions.optimize.stages import Texts
 from negawatt.actions.quantise import work as tasks
 from negawatt.actions.quantise.request import HUGGINGFACE, Request
+from negawatt.actions.quantise.room import RELOADING, check_memory, free_memory, states_room
 from negawatt.compress.bank import WeightBank
+from negawatt.compress.bound import Bound
 from negawatt.compress.quantised import Quantised, plan_of
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
@@ -28,11 +29,12 @@ from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format, Layer, Quality, Workload
 from negawatt.meters import measure
 from negawatt.models.licence import licence_of
+from negawatt.models.quality import Reference
 from negawatt.models.source import ModelSource
 
 T = TypeVar("T")
 
-_VERSION = 1  # of the steps; results of another one are not reused
+_VERSION = 2  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
 _DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
 _SAME = 1e-3  # between two carriers of the same weights, by `apart`
@@ -98,6 +100,7 @@ class Job:
         work: Path,
     ) -> None:
         self.request, self.tools, self.targets, self.work = request, tools, targets, work
+        self.remarks: list[str] = []
         self.recipe = request.recipe
         self.order = Order(
             model=request.model,
@@ -117,19 +120,22 @@ class Job:
         self.asked = self.plan(source)
         for name, engine in self.targets.items():
             _check_target(name, engine, self.asked)
+        stated = self.stated(source)
         self.read(source)
         changed = self._rewritten(source)
         plan = self.plan(changed.source)
         bank, rounding = self._rounded(changed.source, plan)
         quality = self.quality(changed.source, plan, bank)
+        added = shop.held.added  # engines and their artifacts come later, and hold more
         spent = (*changed.spent, rounding)
+        artifacts = self._written(changed.source, bank, plan, quality)
         notes = (
             *changed.told,
             *_odd_shapes(self.recipe.format, plan, source.layers),
             *source.notes,
+            *self.remarks,
             *self._resumed(),
         )
-        artifacts = self._written(changed.source, bank, plan, quality)
         size = stored_bytes(plan, changed.source.layers, changed.source.bf16_bytes)
         return Quantised(
             model=self.request.model,
@@ -147,6 +153,8 @@ class Job:
             peak_bytes=shop.held.total,
             notes=notes,
             artifacts=artifacts,
+            stated_bytes=stated,
+            added_bytes=added if stated else None,
             **self.more(changed.source, plan),
         )
 
@@ -160,15 +168,34 @@ class Job:
         executed = [engine.formats for engine in self.targets.values()]
         return plan_of(self.recipe, source.layers, executed)
 
+    def stated(self, source: ModelSource) -> int | None:
+        """Say what will be held in memory; where that is known, the bytes a model adds.
+
+        Raises:
+            RuntimeUnavailable: the machine has too little.
+        """
+        effort, tools = self.order.effort, self.tools
+        calibration = min(effort.hessian_windows * effort.window, effort.calibration_tokens)
+        passages = effort.test_tokens  # words of texts of their own may come to as much again
+        tokens = calibration, effort.test_tokens + passages, effort.window
+        shop = tools.workshop
+        shop.change(tools.reference, model=source.folder)
+        found: Bound = shop.call(tasks.stated, tools, source, tokens, states_room())
+        tools.progress(found.told(shop.held.libraries), 0.0)
+        check_memory(found.total, source, (self.recipe.transforms, tuple(self.targets)))
+        return int(found.total)
+
     def read(self, source: ModelSource) -> None:
         """The base's own answers on the text, and the journal that belongs to all of it."""
         tools, shop = self.tools, self.tools.workshop
-        key = self.converted(source)
+        key = fingerprint(source.digest, source.off_grid, self.order.seed)
         shop.change(tools.reference, model=source.folder)
-        told = self.base, f"{key} {tools.reference.version}"
-        self.texts: Texts = shop.call(stages.read_texts, tools, self.order, source, told, self.work)
-        corpus = self.texts.corpus
-        self.probe = self.texts.test.exam.windows[:1, :_PROBE]
+        corpus, examined = shop.call(tasks.deal_texts, tools, self.order, source)
+        told = self.work / "reference-walked", f"{key} {tools.reference.version}"
+        self.base_said: Reference = shop.call(
+            tasks.read_base, tools, self.order, source, examined, told
+        )
+        self.probe = examined.windows[:1, :_PROBE]
         self.open_journal(corpus.calibration, key, dict(corpus.digests))
 
     def converted(self, source: ModelSource) -> str:
@@ -215,12 +242,11 @@ class Job:
     def quality(self, source: ModelSource, plan: Mapping[str, Format], bank: WeightBank) -> Any:
         """What the rounded model loses: a `Quality`, or a `Likeness`."""
         tools = self.tools
-        place = self.work / f"graded-{self.key}"
 
         def grade() -> Quality:
             tools.workshop.change(tools.reference, model=source.folder)
             found: Quality = tools.workshop.call(
-                tasks.grade, tools, source, bank.view(plan), self.texts.test, place
+                tasks.grade, tools, source, bank.view(plan), self.base_said
             )
             return found
 
@@ -256,6 +282,9 @@ class Job:
             shop.change(engine, model=source.folder)
             if name == HUGGINGFACE:
                 shop.call(tasks.write_foreign, tools, source, view, out, self.card(quality))
+                if not self._reloads(source, name):
+                    written[name] = out.name
+                    continue
                 found = shop.call(finish.reloaded, tools, out, tokens)
             else:
                 found = shop.call(tasks.write_served, tools, engine, source, view, (out, tokens))
@@ -268,6 +297,17 @@ class Job:
             written[name] = out.name
         tools.progress("export", 1.0)
         return written
+
+    def _reloads(self, source: ModelSource, name: str) -> bool:
+        """Whether there is memory to load an artifact whole, as its users will."""
+        needed = int(RELOADING * source.bf16_bytes)
+        if needed <= free_memory():
+            return True
+        self.remarks.append(
+            f"{name} was written and not loaded again: transformers would hold about "
+            f"{needed / 1e9:.1f} GB, and {free_memory() / 1e9:.1f} GB are free."
+        )
+        return False
 
     def apart(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
         """How far two carriers of the same weights are from each other. [nat/token]"""

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.actions.optimize import finish
-from negawatt.actions.optimize.order import Tools
+from negawatt.actions.optimize.order import Order, Tools
+from negawatt.actions.optimize.stages import context_of
 from negawatt.compress.bank import BankView, WeightBank
 from negawatt.core.protocols import RunOptions, Runtime
 from negawatt.core.records import ENCODERS, Format, Quality
-from negawatt.models.load import load_reference
-from negawatt.models.quality import Reference, score
+from negawatt.models.corpus import Corpus, split
+from negawatt.models.load import load_tokenizer
+from negawatt.models.prose import load_text
+from negawatt.models.quality import Exam, Reference, exam, reference, score
 from negawatt.models.source import ModelSource
+
+if TYPE_CHECKING:
+    import torch
+
+    from negawatt.compress.bound import Bound
+    from negawatt.models.walked import WalkedSession
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a decoder in parts will be asked about."""
+
+    texts: Sequence[Sequence[int]]  # token numbers
+    place: Path  # for hidden states that do not fit into memory
+    on_block: Callable[[int, int], None] = lambda _done, _total: None
 
 
 def rewrite(
@@ -52,38 +71,130 @@ def round_layers(
     def tell(done: int, total: int) -> None:
         tools.progress("candidates", done / total)
 
-    model = loaded(source)
-    fill_bank(model, source.layers, plan, windows, bank, tell, method=method)
+    fill_bank(loaded(source), source.layers, plan, windows, bank, tell, method=method)
     return len(source.layers)
 
 
 def loaded(source: ModelSource) -> Any:
-    """The model to round: a decoder in 16 bits, an encoder as it is."""
+    """The model to round: a decoder mapped, in 16 bits, an encoder whole, as it is."""
     from negawatt.models.encoder import load_encoder
+    from negawatt.models.mapped import Mapped
 
-    wide = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
-    if wide.get("model_type") in ENCODERS:
-        return load_encoder(source.folder, wide)
-    return load_reference(source.folder)
+    if is_encoder(source):
+        return load_encoder(source.folder, config_of(source))
+    return Mapped(source.folder)
 
 
-def grade(
-    tools: Tools, source: ModelSource, weights: BankView, base: Reference, place: Path
-) -> Quality:
-    """What the rounded model loses on the test text, computed by the reference engine."""
-    build(tools, source, weights, place)
-    with tools.reference.open(place, RunOptions(threads=tools.cores, steps="read")) as session:
-        return score(session, base, progress=lambda _, share: tools.progress("grade", share))
+def is_encoder(source: ModelSource) -> bool:
+    """True for a model that reads a text as a whole."""
+    return config_of(source).get("model_type") in ENCODERS
+
+
+def config_of(source: ModelSource) -> dict[str, Any]:
+    """Its `config.json`."""
+    found: dict[str, Any] = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+    return found
+
+
+def stated(tools: Tools, source: ModelSource, tokens: tuple[int, int, int], room: int) -> Bound:
+    """What the model will add in memory: of calibration, grading and the longest window."""
+    import torch
+
+    from negawatt.compress.bound import bound
+
+    del tools
+    return bound(source.layers, config_of(source), tokens, torch.get_num_threads(), room)
+
+
+def session(
+    source: ModelSource, weights: BankView | None, asked: Asked, *, exact: bool = False
+) -> WalkedSession:
+    """A decoder that is asked about known texts, held a block at a time.
+
+    Args:
+        source: The model.
+        weights: Codes that stand in the place of its weights; its own when None.
+        asked: About what.
+        exact: Computed in float32.
+    """
+    import torch
+
+    from negawatt.compress.calibrate import rows_at_once
+    from negawatt.compress.inputs import block_paths
+    from negawatt.compress.quantise import dequantise
+    from negawatt.models.mapped import Mapped
+    from negawatt.models.walked import WalkedSession
+
+    shapes = {layer.name: (layer.rows, layer.cols) for layer in source.layers}
+    dtype = torch.float32 if exact else torch.bfloat16
+
+    def decoded(name: str) -> torch.Tensor | None:
+        if weights is None or name not in weights:
+            return None
+        rows, cols = shapes[name]
+        found, step = torch.empty(rows, cols, dtype=dtype), rows_at_once(cols)
+        for at in range(0, rows, step):  # all at once would take four times as much
+            found[at : at + step] = dequantise(weights.part(name, slice(at, at + step)))
+        return found
+
+    parts, paths = Mapped(source.folder, dtype, decoded), block_paths(source.layers)
+    return WalkedSession(parts, paths, asked.texts, asked.place, asked.on_block)
+
+
+def deal_texts(tools: Tools, order: Order, source: ModelSource) -> tuple[Corpus, Exam]:
+    """Calibration text, and the text to grade on."""
+    effort, tokenizer = order.effort, load_tokenizer(source.folder)
+    corpus = split(
+        load_text(order.text, tools.data),
+        tokenizer,
+        window=min(effort.window, context_of(source.folder)),
+        calibration_tokens=effort.calibration_tokens,
+        selection_tokens=effort.selection_tokens,
+        test_tokens=effort.test_tokens,
+        seed=order.seed,
+    )
+    return corpus, exam(corpus, tokenizer, "test")
+
+
+def read_base(
+    tools: Tools, order: Order, source: ModelSource, examined: Exam, place: tuple[Path, str]
+) -> Reference:
+    """What the 16-bit model says of the text to grade on; kept in a folder under a key."""
+    from negawatt.models.walked import texts_of
+
+    store, key = place
+
+    def tell(done: int, total: int) -> None:
+        tools.progress("reference", done / total)
+
+    asked = Asked(texts_of(examined), store.parent, tell)
+    with session(source, None, asked) as base:
+        return reference(base, examined, store, order.effort.kl_tokens, key=key)
+
+
+def grade(tools: Tools, source: ModelSource, weights: BankView, base: Reference) -> Quality:
+    """What the rounded model loses on the test text."""
+    from negawatt.models.walked import texts_of
+
+    def tell(done: int, total: int) -> None:
+        tools.progress("grade", done / total)
+
+    asked = Asked(texts_of(base.exam), base.store.parent, tell)
+    with session(source, weights, asked) as rounded:
+        return score(rounded, base)
 
 
 def exact_logits(
     tools: Tools, source: ModelSource, weights: BankView, tokens: NDArray[np.int64], place: Path
 ) -> NDArray[np.float32]:
     """Logits of the rounded model in float32."""
-    build(tools, source, weights, place)
-    options = RunOptions(threads=tools.cores, precision="exact", steps="read")
-    with tools.reference.open(place, options) as session:
-        return np.asarray(session.forward(tokens))
+    if is_encoder(source):
+        build(tools, source, weights, place)
+        options = RunOptions(threads=tools.cores, precision="exact", steps="read")
+        with tools.reference.open(place, options) as opened:
+            return np.asarray(opened.forward(tokens))
+    with session(source, weights, Asked(tokens.tolist(), place.parent), exact=True) as rounded:
+        return np.asarray(rounded.forward(tokens))
 
 
 def write_foreign(

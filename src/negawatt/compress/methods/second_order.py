@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from negawatt.compress.levels import Levels
+from negawatt.compress.methods.factor import inverse_factor
 from negawatt.compress.methods.polish import polished
 from negawatt.compress.methods.rtn import Weighted
 from negawatt.compress.quantise import finite, fit_grid, pack
@@ -115,20 +116,22 @@ def _compensated(
 
 def _inverse_factor(hessian: Tensor, order: Tensor) -> Tensor | None:
     """Upper Cholesky factor of the damped inverse, columns in visiting order, if there is one."""
-    damped = hessian[order][:, order].double()
-    diagonal = damped.diagonal()
-    diagonal.copy_(_mended(diagonal))
+    diagonal = _mended(hessian.diagonal()[order]).double()
     for strength in (_DAMPING, 10 * _DAMPING, 100 * _DAMPING):
-        trial = damped.clone()
-        trial.diagonal().add_(strength * diagonal.mean())
-        lower, failed = torch.linalg.cholesky_ex(trial)
-        if not failed:
-            inverse = torch.cholesky_inverse(lower)
-            del lower, trial  # the widest layers make these the job's largest matrices
-            upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
-            if not failed:
-                return torch.as_tensor(upper, dtype=torch.float32)
+        damped = _ordered(hessian, order)
+        damped.diagonal().copy_(diagonal + strength * diagonal.mean())
+        factor = inverse_factor(damped)
+        if factor is not None:
+            return factor
     return None
+
+
+def _ordered(hessian: Tensor, order: Tensor) -> Tensor:
+    """Rows and columns in visiting order, float64, without a copy beside it."""
+    found = torch.empty(hessian.shape, dtype=torch.float64)
+    for at in range(0, len(order), _BLOCK):
+        found[at : at + _BLOCK] = hessian[order[at : at + _BLOCK]][:, order]
+    return found
 
 
 def _plain_factor(diagonal: Tensor) -> Tensor:
