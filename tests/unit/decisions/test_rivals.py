@@ -58,15 +58,15 @@ def test_four_bits_that_take_longer_are_left_alone() -> None:
     assert found.decode_cpu.value == 4.0
 
 
-HARM = st.floats(0.0, 0.1)
+MILLI = st.integers(0, 100).map(lambda count: count / 1000)
 SOME = st.lists(
-    st.builds(lambda w, a, b: Part(w, a, a + b), st.integers(1, 50), st.floats(0, 0.001), HARM),
+    st.builds(lambda w, a, b: Part(w, a, a + b), st.integers(1, 50), MILLI, MILLI),
     min_size=1,
     max_size=7,
 )
 
 
-@given(parts=SOME, room=st.floats(0.0, 0.3))
+@given(parts=SOME, room=MILLI)
 def test_it_never_does_more_harm_and_is_near_the_best_of_all_plans(
     parts: list[Part], room: float
 ) -> None:
@@ -78,7 +78,8 @@ def test_it_never_does_more_harm_and_is_near_the_best_of_all_plans(
     best = max(
         sum(part.weights for part, low in zip(parts, plan, strict=True) if low)
         for plan in product((False, True), repeat=len(parts))
-        if sum(p.narrow if low else p.wide for p, low in zip(parts, plan, strict=True)) <= allowed
+        if sum(p.narrow if low else p.wide for p, low in zip(parts, plan, strict=True))
+        <= allowed + 1e-9
     )
     moved = (8.0 - found.decode_cpu.value) / 4.0 * weights
     assert moved <= best + 1e-6
