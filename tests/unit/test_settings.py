@@ -22,6 +22,7 @@ GOOD = {
     "paths.cache": ("/c", Path("/c")),
     "paths.data": ("/d", Path("/d")),
     "run.runtime": ("torch", "torch"),
+    "run.cache": ("8/4", "8/4"),
     "run.threads": ("2", 2),
     "run.seed": ("7", 7),
     "run.workload": ("512:64:8", Workload(512, 64, 8)),
@@ -31,6 +32,7 @@ GOOD = {
 }
 BAD = {
     "run.runtime": "abacus",
+    "run.cache": "3",
     "run.threads": "0",
     "run.seed": "-1",
     "run.workload": "chatty",

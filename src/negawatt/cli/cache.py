@@ -60,7 +60,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell what a key-value cache of 16, 8 and 4 bits loses and takes when MODEL writes.
+    """Tell what narrower key-value caches lose and take when MODEL writes.
 
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. It runs with weights
     of 8 bits in every installed engine that lets its cache be chosen. A text is written token by

@@ -44,7 +44,7 @@ def command(
     text: str | None,
     as_json: bool,
 ) -> int:
-    """Tell how well and how fast the model behind a server's ADDRESS serves, beside its base.
+    """Tell how well and fast a server at ADDRESS serves, beside its base.
 
     ADDRESS is that of a running vLLM, such as http://127.0.0.1:8000. The base, a Hugging Face
     folder or hub id, a .gguf file or package:NAME, runs here in PyTorch; both score the same

@@ -127,6 +127,11 @@ def test_optimize_serves_with_the_engine_that_takes_least(story: Any, tmp_path: 
     found = optimize(order, tools)
     assert "writer" in found.artifacts
     assert any(note.startswith("Engine: writer int8-row-sym") for note in found.facts.notes)
+    told = next(note for note in found.facts.notes if note.startswith("Other engines"))
+    assert "reader" in told
+    assert "J/token" in told
+    assert "takes less from" in told  # which prompts would turn it
+    assert "--runtime" not in told  # the writer stays the cheapest
     assert all(p.variant.cost.runtime == "writer 1.0" for p in found.points if p.role == "searched")  # type: ignore[union-attr]
 
 

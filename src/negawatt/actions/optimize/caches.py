@@ -61,6 +61,7 @@ class Question:
         max_loss: What the cache may add to the perplexity. [1]
         context: Tokens a written one has behind it in the workload.
         only: Caches to compare, beside the engine's own and 16 bits; all when empty.
+        stage: Under which progress is told.
     """
 
     artifact: Path
@@ -72,6 +73,7 @@ class Question:
     max_loss: float
     context: int
     only: tuple[Cache, ...] = ()
+    stage: str = "cache"
 
 
 def compare_caches(tools: Tools, engine: Runtime, question: Question) -> CacheComparison:
@@ -83,7 +85,7 @@ def compare_caches(tools: Tools, engine: Runtime, question: Question) -> CacheCo
         UsageError: the engine offers no choice, or none of those that were asked for.
     """
     names = _asked(engine, question.only)
-    told = _told(tools)
+    told = _told(tools, question.stage)
     with _all_open(engine, question, names, "write") as sessions:
         lost = written(sessions, question.windows, WIDE, lambda _, share: told(0.6 * share))
     costs: dict[str, list[CacheCost]] = {name: [] for name in names}
@@ -175,7 +177,8 @@ def _of_trial(
         threads=track.threads,
         max_loss=room,
         context=workload.prompt + workload.generate // 2,
-        only=() if order.cache in {"auto", "own"} else (order.cache,),
+        only=() if order.cache == "auto" else (order.cache,),
+        stage="verify",  # what is verified is how it is served
     )
     return compare_caches(tools, tools.runtime, question)
 
@@ -236,8 +239,8 @@ def _sizes(model: Path) -> dict[str, int]:
     return heads_of(json.loads((model / "config.json").read_text(encoding="utf-8")))
 
 
-def _told(tools: Tools) -> Callable[[float], None]:
+def _told(tools: Tools, stage: str) -> Callable[[float], None]:
     def tell(share: float) -> None:
-        tools.progress("cache", share)
+        tools.progress(stage, share)
 
     return tell

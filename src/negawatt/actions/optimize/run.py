@@ -13,6 +13,7 @@ from negawatt.actions.optimize.engines import Comparison, compare
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Order, Tools
+from negawatt.actions.optimize.rivals import rival_notes
 from negawatt.core.errors import UsageError
 from negawatt.core.outcome import Facts, Outcome
 from negawatt.meters import Window, measure
@@ -63,7 +64,7 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     shop.change(tools.reference)  # its libraries read and write weights
     source = shop.call(stages.prepared, tools, order, work)
     need_space(work, _DISK * source.bf16_bytes)
-    notes = []
+    notes, found = [], None
     if len(tools.engines) > 1:
         found = compare(order, tools, work, source)
         tools = replace(tools, runtime=found.chosen(tools.engines))
@@ -80,7 +81,10 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
         0.0,
     )
     made = job.run()
-    evidence, decision, _, _ = made
+    evidence, decision, _, alone = made
+    if found is not None:
+        plan = next(one.plan for one in evidence.trials if one.name == decision.choice)
+        notes += rival_notes(job, found, plan, alone)
     finish.check_unseen(job, decision, evidence)
     serving, words = served_with(job, decision, evidence)
     artifacts, said = finish.export(job, decision, evidence, order.out, serving)
