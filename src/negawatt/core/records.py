@@ -163,7 +163,8 @@ class Layer:
 
     `name` is the parameter path without its final `.weight`. An embedding is
     read one row a token; a head and a linear layer are multiplied in full.
-    `tied_to` names the layer whose weights this one shares in the source.
+    `tied_to` names the layer whose weights this one shares in the source. `share` is
+    that of the tokens which go through it: experts are sent but some. [1]
     """
 
     name: str
@@ -172,6 +173,7 @@ class Layer:
     cols: int
     block: int | None = None
     tied_to: str | None = None
+    share: float = 1.0
 
     @property
     def weights(self) -> int:

@@ -111,7 +111,10 @@ class EnergyModel:
             return self._copy_cpu(layer, fmt)
         shape = Shape(layer.rows, layer.cols)
         if phase == "decode":
-            return self._product(shape, fmt, batch) / batch
+            # An expert costs nothing in a step in which no sequence is sent to it; while a
+            # prompt is read some position always is.
+            wanted = 1 - (1 - layer.share) ** batch
+            return wanted * self._product(shape, fmt, batch) / batch
         if layer.kind == "head":  # only the last position of a prompt needs logits
             return self._product(shape, fmt, batch) / (batch * self.workload.prompt)
         return self._product(shape, fmt, PREFILL_TOKENS) / PREFILL_TOKENS
@@ -254,6 +257,10 @@ def group_of(layer: Layer) -> Group:
         return layer.kind
     if ".self_attn." in layer.name or ".attention." in layer.name:
         return "attention"
-    if ".mlp." in layer.name or ".feed_forward." in layer.name or layer.name.endswith((".fc1", ".fc2")):
+    if (
+        ".mlp." in layer.name
+        or ".feed_forward." in layer.name
+        or layer.name.endswith((".fc1", ".fc2"))
+    ):
         return "ffn"
     return "other"

@@ -157,5 +157,14 @@ def _layers(model: Any, *, tied: bool) -> tuple[Layer, ...]:
         elif isinstance(module, nn.Linear):
             block = re.search(r"\.layers\.(\d+)\.", name)
             rows, cols = module.weight.shape
-            found.append(Layer(name, "linear", rows, cols, int(block[1]) if block else None))
+            number = int(block[1]) if block else None
+            found.append(Layer(name, "linear", rows, cols, number, share=_share(model, name)))
     return tuple(found)
+
+
+def _share(model: Any, name: str) -> float:
+    """Of the tokens that go through a layer."""
+    if ".experts." not in name:
+        return 1.0
+    experts = len(model.get_submodule(name.partition(".experts.")[0] + ".experts"))
+    return float(model.config.num_experts_per_tok / experts)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.openvino_experts import every_node
 from negawatt.core.errors import UsageError
 from negawatt.core.records import Format, QuantisedWeight
 
@@ -36,7 +37,7 @@ def replace_weights(
         UsageError: a name is no layer of the graph, codes do not fit its shape,
             or layers named together cannot be multiplied as one.
     """
-    nodes = {op.get_friendly_name(): op for op in graph.get_ops()}
+    nodes = {op.get_friendly_name(): op for op in every_node(graph)}
     after = dict(places)
     together = {name: tuple(names) for names in joint for name in names}
     waiting: dict[str, QuantisedWeight] = {}

@@ -17,6 +17,7 @@ from negawatt.adapters.runtimes.huggingface import (
     stored_dtype,
 )
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
+from negawatt.adapters.runtimes.openvino_experts import on_demand
 from negawatt.adapters.runtimes.torch_session import ending
 from negawatt.adapters.runtimes.traced_step import Step, cache_shape
 from negawatt.core.errors import UnsupportedArchitecture
@@ -49,6 +50,7 @@ def build(folder: Path) -> tuple[ov.Model, dict[str, Place]]:
     _name_ports(graph, *cache_shape(model))
     _reorder_by_beam(graph)
     _keep_cache_inside(graph)
+    on_demand(graph, places)
     return graph, places
 
 
