@@ -138,7 +138,8 @@ def of_quantised(found: Quantised, grid: GramsPerKWh | None) -> Facts:
         per_token=told or {"Joules per token": _NOT_TIMED},
         spent=found.energy,
         grid=grid,
-        paid="; ".join(paid) or f"unknown: CPU time per token was {_NOT_TIMED.split(':')[0]}",
+        paid="; ".join(paid)
+        or f"unknown: CPU time per token was {_NOT_TIMED.split(':', maxsplit=1)[0]}",
         notes=found.notes,
     )
 
@@ -260,12 +261,15 @@ def _short(facts: Facts, kind: str) -> str:
     """A card for a folder that has none."""
     licence = licence_of(facts.model)
     library = f"library_name: {_LIBRARIES[kind]}\n" if kind in _LIBRARIES else ""
+    made = [
+        f"**Made from:** {facts.model}",
+        f"**Licence:** {licence or 'not stated by the source; ask its authors'}",
+        f"**Loaded by:** {_LOADED.get(kind, f'the runtime {kind} of negawatt')}",
+    ]
     parts = [
         f"---\n{library}{front(facts.model, licence)}tags:\n- negawatt\n- {kind}\n---\n",
         f"# {Path(facts.model).name.removeprefix('package:')}, compressed for {kind}\n",
-        f"- **Made from:** {facts.model}\n"
-        f"- **Licence:** {licence or 'not stated by the source; ask its authors'}\n"
-        f"- **Loaded by:** {_LOADED.get(kind, f'the runtime {kind} of negawatt')}\n",
+        _listed(made),
         f"## How it was made\n\n{_line(facts.method)}\n",
     ]
     if facts.formats:
