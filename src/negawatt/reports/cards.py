@@ -19,6 +19,7 @@ from negawatt.core.quantities import GramsPerKWh
 from negawatt.ledger.footprint import operational_emissions, stated_intensity, world_intensity
 from negawatt.models.licence import licence_of
 from negawatt.models.likeness import Likeness
+from negawatt.reports.figures import plain
 from negawatt.reports.files import replace_all
 from negawatt.reports.standards.wording import sentence, significant
 
@@ -220,15 +221,15 @@ def _percent(one: Estimate, sign: str = "") -> str:
 
 def _energy(facts: Facts) -> str:
     """The table on energy."""
-    grams = None if facts.grid is None else _grams(facts)
-    if grams is None:
+    grams = _grams(facts)
+    if grams is None or facts.grid is None:
         anywhere = operational_emissions(facts.spent, world_intensity())
         carbon = (
             "unknown, as the grid is; somewhere between "
             f"{anywhere.low:.2g} and {anywhere.high:.2g} g CO2e"
         )
     else:
-        carbon = f"{sentence(grams)}, at a stated {facts.grid}"
+        carbon = f"{sentence(grams)}, at a stated {plain(facts.grid.value)} g CO2e/kWh"
     rows = {
         **facts.per_token,
         "Energy of compressing": f"{sentence(facts.spent)}; {facts.spent.boundary or 'all of it'}",

@@ -23,11 +23,12 @@ from negawatt.compress.rounded import Rounded
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import TextError, UsageError
 from negawatt.core.records import Format
+from negawatt.models import attribution
 from negawatt.models.agreement import Agreed
 from negawatt.models.source import prepare
 from negawatt.reports.agreed import page, sentences, show
 
-FEW: dict[str, Any] = {"tokens": 512, "decisions": 8, "context": 6}
+FEW: dict[str, Any] = {"tokens": 320, "decisions": 8, "context": 6}
 
 
 def rounded(model: Path, place: Path, fmt: str) -> Path:
@@ -51,17 +52,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(story: Any, texts: dict[str, str], place: Path) -> dict[str, Agreed]:
-    return {
-        fmt: negawatt.agree(
-            str(story.model),
-            str(rounded(story.model, place / fmt, fmt)),
-            slices=texts,
-            out=place / "out",
-            html=place / f"{fmt}.html",
-            **FEW,
-        )
-        for fmt in ("int8-row-sym", "int2-g32-sym")
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attribution, "_STEPS", (8,))  # random weights would need many
+        return {
+            fmt: negawatt.agree(
+                str(story.model),
+                str(rounded(story.model, place / fmt, fmt)),
+                slices=texts,
+                out=place / "out",
+                html=place / f"{fmt}.html",
+                **FEW,
+            )
+            for fmt in ("int8-row-sym", "int2-g32-sym")
+        }
 
 
 def test_few_bits_move_what_decisions_rest_on(found: dict[str, Agreed]) -> None:
@@ -80,7 +83,7 @@ def test_every_slice_is_scored_beside_the_base(found: dict[str, Agreed]) -> None
     for result in found.values():
         assert [one.name for one in result.slices] == ["stories", "manual"]
         for one in result.slices:
-            assert one.tokens >= 500
+            assert one.tokens >= 300
             assert one.kl is not None
             assert one.kl.value > 0
             assert one.excess is not None
@@ -90,7 +93,9 @@ def test_every_slice_is_scored_beside_the_base(found: dict[str, Agreed]) -> None
         total = sum(one.excess.value for one in result.slices if one.excess)
         assert total == pytest.approx(0.0, abs=1e-9)
     fine, coarse = (result.slices[0] for result in found.values())
-    assert fine.loss.value < coarse.loss.value
+    assert fine.kl is not None
+    assert coarse.kl is not None
+    assert fine.kl.high < coarse.kl.low
     assert fine.same.value > coarse.same.value
 
 
@@ -150,6 +155,7 @@ def test_the_page_needs_nothing_but_itself(found: dict[str, Agreed], place: Path
 def test_pairs_of_sentences_for_an_encoder(tmp_path: Path) -> None:
     base = small_encoder(tmp_path / "base")
     other = small_encoder(tmp_path / "other", num_hidden_layers=1)
+    shutil.copyfile(base / "tokenizer.json", other / "tokenizer.json")
     text = {"manual": str(manual(tmp_path / "manual.txt"))}
     same = negawatt.agree(str(base), str(base), slices=text, out=tmp_path / "out", **FEW)
     apart = negawatt.agree(str(base), str(other), slices=text, out=tmp_path / "out", **FEW)

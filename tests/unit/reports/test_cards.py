@@ -87,7 +87,7 @@ def test_a_known_grid_gives_grams_a_hub_can_read(tmp_path: Path) -> None:
     assert told["library_name"] == "gguf"
     data = ModelCardData(**told)
     assert data.to_dict()["base_model_relation"] == "quantized"
-    assert "a stated 250 gCO2e/kWh" in text
+    assert "a stated 250 g CO2e/kWh" in text
 
 
 def test_an_unknown_grid_is_unknown_and_not_zero(tmp_path: Path) -> None:
@@ -155,10 +155,21 @@ def test_a_pruned_model_has_a_card_too(tmp_path: Path) -> None:
     assert front(text)["library_name"] == "transformers"
 
 
-def test_a_licence_is_the_model_s_own_or_unknown(tmp_path: Path, shared: Path) -> None:
+def test_a_licence_is_the_model_s_own_or_unknown(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert licence_of(str(tmp_path)) == ""
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
     assert licence_of(str(tmp_path)) == "mit"
     assert licence_of("/nowhere") == ""
     assert licence_of("nobody/has-fetched-this") == ""
+
+
+def test_a_gguf_file_names_its_licence(tmp_path: Path) -> None:
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_license("Apache-2.0")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert licence_of(str(tmp_path / "m.gguf")) == "apache-2.0"
