@@ -182,7 +182,8 @@ class _Judge:
 
     def _unit(self, seen: torch.Tensor) -> torch.Tensor:
         vector = seen[:, 0] if self._pooling == "cls" else seen.mean(1)
-        return vector / vector.norm(dim=-1, keepdim=True)
+        unit: torch.Tensor = vector / vector.norm(dim=-1, keepdim=True)
+        return unit
 
     def _neutral(self) -> torch.Tensor:
         """The mean of all tokens' vectors, as the model itself would look them up."""

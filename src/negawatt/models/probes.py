@@ -82,7 +82,8 @@ def read_slices(
         TextError: a text is missing, unreadable or too short; the message names the slice.
     """
     found = []
-    for name, place in (given or {"text": None}).items():
+    usual: Mapping[str, str | None] = {"text": None}
+    for name, place in (given or usual).items():
         try:
             corpus = split(
                 load_text(place, data),

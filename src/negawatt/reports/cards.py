@@ -19,6 +19,7 @@ from negawatt.core.quantities import GramsPerKWh
 from negawatt.ledger.footprint import operational_emissions, stated_intensity, world_intensity
 from negawatt.models.licence import licence_of
 from negawatt.models.likeness import Likeness
+from negawatt.reports.figures import plain
 from negawatt.reports.files import replace_all
 from negawatt.reports.standards.wording import sentence, significant
 
@@ -138,7 +139,8 @@ def of_quantised(found: Quantised, grid: GramsPerKWh | None) -> Facts:
         per_token=told or {"Joules per token": _NOT_TIMED},
         spent=found.energy,
         grid=grid,
-        paid="; ".join(paid) or f"unknown: CPU time per token was {_NOT_TIMED.split(':')[0]}",
+        paid="; ".join(paid)
+        or f"unknown: CPU time per token was {_NOT_TIMED.split(':', maxsplit=1)[0]}",
         notes=found.notes,
     )
 
@@ -219,15 +221,15 @@ def _percent(one: Estimate, sign: str = "") -> str:
 
 def _energy(facts: Facts) -> str:
     """The table on energy."""
-    grams = None if facts.grid is None else _grams(facts)
-    if grams is None:
+    grams = _grams(facts)
+    if grams is None or facts.grid is None:
         anywhere = operational_emissions(facts.spent, world_intensity())
         carbon = (
             "unknown, as the grid is; somewhere between "
             f"{anywhere.low:.2g} and {anywhere.high:.2g} g CO2e"
         )
     else:
-        carbon = f"{sentence(grams)}, at a stated {facts.grid}"
+        carbon = f"{sentence(grams)}, at a stated {plain(facts.grid.value)} g CO2e/kWh"
     rows = {
         **facts.per_token,
         "Energy of compressing": f"{sentence(facts.spent)}; {facts.spent.boundary or 'all of it'}",
@@ -260,12 +262,15 @@ def _short(facts: Facts, kind: str) -> str:
     """A card for a folder that has none."""
     licence = licence_of(facts.model)
     library = f"library_name: {_LIBRARIES[kind]}\n" if kind in _LIBRARIES else ""
+    made = [
+        f"**Made from:** {facts.model}",
+        f"**Licence:** {licence or 'not stated by the source; ask its authors'}",
+        f"**Loaded by:** {_LOADED.get(kind, f'the runtime {kind} of negawatt')}",
+    ]
     parts = [
         f"---\n{library}{front(facts.model, licence)}tags:\n- negawatt\n- {kind}\n---\n",
         f"# {Path(facts.model).name.removeprefix('package:')}, compressed for {kind}\n",
-        f"- **Made from:** {facts.model}\n"
-        f"- **Licence:** {licence or 'not stated by the source; ask its authors'}\n"
-        f"- **Loaded by:** {_LOADED.get(kind, f'the runtime {kind} of negawatt')}\n",
+        _listed(made),
         f"## How it was made\n\n{_line(facts.method)}\n",
     ]
     if facts.formats:
