@@ -54,7 +54,8 @@ def trim(
     made = write(source, model, partial)
     rewrite(partial, kept)
     verify_tokenizer(partial, rows=len(kept))
-    after = [_tokens(load_tokenizer(partial), text) for text in texts]
+    shorter = load_tokenizer(partial)
+    after = [_tokens(shorter, text) for text in texts]
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
     head = sum(one.rows * one.cols for one in made.layers if one.kind == "head")
