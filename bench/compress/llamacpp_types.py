@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from negawatt.actions.optimize import memory
 from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.llamacpp_engine import api
 from negawatt.adapters.runtimes.llamacpp_gguf import Names
@@ -117,7 +117,7 @@ def main(what: str, *asked: str) -> None:
     spent = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": sum(os.times()[:2]) - cpu,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peak_bytes": memory.peak(),
     }
     sys.stdout.write(f"{json.dumps(spent)}\n")
 

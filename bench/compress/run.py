@@ -64,7 +64,7 @@ def every(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Varia
 
 def bench(work: Work, asked: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model."""
-    folder = work.folder / "variants"
+    folder = work.folder / f"variants-{work.job.journal.key[:8]}"  # of this model and text
     folder.mkdir(exist_ok=True)
     effort = Effort(asked.passes, asked.rounds, asked.patience, not asked.skip_tasks)
     judge = Judge(work, work.folder / "judged", effort)

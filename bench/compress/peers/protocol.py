@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import numpy as np
 
-_KIB = 1024  # bytes in the unit of `ru_maxrss`
+_KIB = 1024  # bytes in the unit that the system tells memory in
 
 
 def arguments(text: str | None) -> argparse.ArgumentParser:
@@ -73,8 +73,21 @@ def linears(model: Any) -> dict[str, Any]:
     }
 
 
+def peak() -> int:
+    """The most memory that this process has held. [B]
+
+    What `getrusage` says begins with the peak of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text(encoding="ascii").splitlines()
+        fields = dict(line.partition(":")[::2] for line in lines)
+        return _KIB * int(fields["VmHWM"].split()[0])
+    return _KIB * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 class Spent:
-    """Time and memory between two moments, children included."""
+    """Time between two moments, children included, and the most memory so far."""
 
     def __enter__(self) -> Self:
         self._wall, self._cpu = time.perf_counter(), sum(os.times()[:4])
@@ -89,11 +102,7 @@ class Spent:
         self.told = {
             "seconds": time.perf_counter() - self._wall,
             "cpu_seconds": sum(os.times()[:4]) - self._cpu,
-            "peak_bytes": _KIB
-            * max(
-                resource.getrusage(who).ru_maxrss
-                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-            ),
+            "peak_bytes": peak(),
         }
 
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 FOLDER = Path(__file__).resolve().parents[3] / "bench" / "compress"
 # in the order in which they name each other
-NAMES = ("install", "rivals", "verdict", "show", "quiet", "draw", "tasks", "held")
+NAMES = ("install", "rivals", "verdict", "show", "quiet", "draw", "tasks", "held", "cost")
 
 
 def _loaded(name: str) -> ModuleType:
@@ -331,6 +331,28 @@ def test_the_gate_opens_when_it_is_quiet_and_gives_up_when_it_never_is(
     now = iter(range(100))
     assert bench["quiet"].wait(60, lambda: next(seen), lambda: float(next(now))) == 0.02
     assert bench["quiet"].wait(3, lambda: 0.7, lambda: float(next(now))) == 0.7
+
+
+# ------------------------------------------------------------------------ cost
+
+
+def _pass(read: float, write: float) -> dict[str, Any]:
+    def half(share: float, base: float) -> dict[str, list[float]]:
+        return {"own": [share * base] * 6, "rival": [base] * 6}
+
+    return {"read": half(read, 0.002), "write": half(write, 0.006), "others_busy": 0.01}
+
+
+def test_the_request_weighs_both_phases_by_the_time_of_the_yardstick(bench: dict[str, Any]) -> None:
+    from negawatt.core.records import Workload
+
+    passes = [_pass(0.5, 0.9), _pass(0.5, 0.7)]
+    found = bench["cost"].summary(passes, Workload(100, 100))
+    assert found["read"]["value"] == pytest.approx(0.5)
+    assert found["passes"] == pytest.approx([0.25 * 0.5 + 0.75 * 0.9, 0.25 * 0.5 + 0.75 * 0.7])
+    assert min(found["passes"]) <= found["workload"]["value"] <= max(found["passes"])
+    assert found["yardstick_s_per_token"] == pytest.approx(0.004)
+    assert found["write"]["low"] < found["write"]["high"]
 
 
 # -------------------------------------------------------------- environments
