@@ -32,13 +32,11 @@ _WINDOW = 256  # tokens
 _FORMAT = "int4-g128-asym"
 #: name -> hidden, intermediate, heads, value heads, blocks, windows of text
 SHAPES: Mapping[str, tuple[int, int, int, int, int, int]] = {
-    "512 wide, 4 blocks": (512, 1408, 8, 8, 4, 2),
+    "512 wide, 2 blocks": (512, 1408, 8, 8, 2, 2),
     "512 wide, 8 blocks": (512, 1408, 8, 8, 8, 2),
-    "512 wide, 16 blocks": (512, 1408, 8, 8, 16, 2),
     "512 wide, 64 windows": (512, 1408, 8, 8, 1, 64),
-    "512 wide, 256 windows": (512, 1408, 8, 8, 1, 256),
+    "512 wide, 128 windows": (512, 1408, 8, 8, 1, 128),
     "1024 wide": (1024, 2816, 16, 16, 1, 2),
-    "1536 wide": (1536, 4096, 16, 16, 1, 2),
     "1536 wide, grouped heads": (1536, 5376, 16, 4, 1, 2),
     "2048 wide": (2048, 5632, 16, 16, 1, 2),
 }
