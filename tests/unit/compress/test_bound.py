@@ -25,7 +25,7 @@ def llama(hidden: int = 4096, inter: int = 11008, blocks: int = 32, heads: int =
 
 
 def stated(layers: Any, config: Any, tokens: int = 24_576, room: int = 2**40) -> Any:
-    return bound(layers, config, (tokens, 12_288, 256), 2, room)
+    return bound(layers, config, (tokens, 12_288, 256), room, threads=2)
 
 
 def test_a_block_is_what_its_matrices_weigh() -> None:
