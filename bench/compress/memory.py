@@ -32,13 +32,11 @@ _WINDOW = 256  # tokens
 _FORMAT = "int4-g128-asym"
 #: name -> hidden, intermediate, heads, value heads, blocks, windows of text
 SHAPES: Mapping[str, tuple[int, int, int, int, int, int]] = {
-    "512 wide, 4 blocks": (512, 1408, 8, 8, 4, 2),
+    "512 wide, 2 blocks": (512, 1408, 8, 8, 2, 2),
     "512 wide, 8 blocks": (512, 1408, 8, 8, 8, 2),
-    "512 wide, 16 blocks": (512, 1408, 8, 8, 16, 2),
     "512 wide, 64 windows": (512, 1408, 8, 8, 1, 64),
-    "512 wide, 256 windows": (512, 1408, 8, 8, 1, 256),
+    "512 wide, 128 windows": (512, 1408, 8, 8, 1, 128),
     "1024 wide": (1024, 2816, 16, 16, 1, 2),
-    "1536 wide": (1536, 4096, 16, 16, 1, 2),
     "1536 wide, grouped heads": (1536, 5376, 16, 4, 1, 2),
     "2048 wide": (2048, 5632, 16, 16, 1, 2),
 }
@@ -102,7 +100,7 @@ def stated(shape: tuple[int, ...], vocabulary: int, threads: int) -> Any:
     config = config_of(shape, vocabulary)
     text = shape[5] * _WINDOW
     layers = blueprint(config).layers
-    return bound(layers, config, (text, _WINDOW, _WINDOW), threads, 2**62)
+    return bound(layers, config, (text, _WINDOW, _WINDOW), 2**62, threads)
 
 
 # --------------------------------------------------------------- in a process of its own
@@ -231,23 +229,19 @@ def main() -> None:
     if asked.child:
         child(Path(asked.child[0]), asked.child[1], int(asked.child[2]))
         return
-    with tempfile.TemporaryDirectory() as place:
-        rows = [measured(name, s, asked.method, Path(place)) for name, s in SHAPES.items()]
-        found: dict[str, Any] = {
-            "method": asked.method,
-            "format": _FORMAT,
-            "vocabulary": _VOCABULARY,
-            "rows": rows,
-        }
-        if asked.out:  # the largest takes long; what is measured is kept
-            asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        if asked.full:
-            for name, shape in LARGEST.items():
-                value, low, high = foretold(rows, shape, _VOCABULARY)
-                row = measured(name, shape, asked.method, Path(place))
-                found["held_out"] = {"value": value, "low": low, "high": high, **row}
-                print(f"foretold: {value / 1e9:.2f} GB ({low / 1e9:.2f} to {high / 1e9:.2f})")
-                rows.append(row)
+    found = kept(asked.out, asked.method)
+    todo = {**SHAPES, **(LARGEST if asked.full else {})}
+    for name, shape in todo.items():
+        if name not in found["rows"]:
+            with tempfile.TemporaryDirectory() as place:
+                found["rows"][name] = measured(name, shape, asked.method, Path(place))
+            write(asked.out, found)  # the largest takes long; what is measured is kept
+    rows = list(found["rows"].values())
+    smaller = [found["rows"][name] for name in SHAPES]
+    for name in LARGEST.keys() & found["rows"].keys():
+        value, low, high = foretold(smaller, LARGEST[name], _VOCABULARY)
+        found["held_out"] = {"model": name, "value": value, "low": low, "high": high}
+        print(f"{name}, foretold: {value / 1e9:.2f} GB ({low / 1e9:.2f} to {high / 1e9:.2f})")
     beyond = {}
     for name, (shape, vocabulary) in BEYOND.items():
         value, low, high = foretold(rows, shape, vocabulary)
@@ -266,8 +260,22 @@ def main() -> None:
             f"({low / 1e9:.1f} to {high / 1e9:.1f}), 95 %"
         )
     found["beyond"] = beyond
-    if asked.out:
-        asked.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(asked.out, found)
+
+
+def kept(out: Path | None, method: str) -> dict[str, Any]:
+    """What an earlier run measured."""
+    fresh = {"method": method, "format": _FORMAT, "vocabulary": _VOCABULARY, "rows": {}}
+    if out is None or not out.exists():
+        return fresh
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found if all(found.get(key) == fresh[key] for key in fresh if key != "rows") else fresh
+
+
+def write(out: Path | None, found: dict[str, Any]) -> None:
+    """Keep what was found."""
+    if out is not None:
+        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
 
 
+_TELLING = 0.05  # of the whole, from which on the pace says something
+_MINUTES = 90  # seconds from which on minutes are told
 _QUIET_S = 15  # between two lines on one stage, where there is no terminal for a bar
 
 
@@ -165,15 +167,13 @@ def progress_shown(stages: Mapping[str, float] | None = None) -> Iterator[Progre
         console=Console(stderr=True),
         transient=True,
     ) as bars:
-        task = bars.add_task("starting", total=sum(stages.values()))
+        task = bars.add_task("starting", total=1.0)
 
         def tell(stage: str, share: float) -> None:
             if stage not in stages:
                 bars.console.print(stage)
                 return
-            names = list(stages)
-            before = sum(stages[name] for name in names[: names.index(stage)])
-            bars.update(task, description=stage, completed=before + share * stages[stage])
+            bars.update(task, description=stage, completed=_of_all(stages, stage, share))
 
         yield tell
 
@@ -182,14 +182,41 @@ def _lines(stages: Mapping[str, float]) -> Progress:
     """One line per stage and then at most one every few seconds."""
     start = time.monotonic()
     told: dict[str, float] = {}  # stage -> when it was last told [s]
+    first: list[tuple[float, float]] = []  # when something was done first, and how much of all
 
     def tell(stage: str, share: float) -> None:
         now = time.monotonic() - start
+        if stage in stages and not first:
+            first.append((now, _of_all(stages, stage, share)))
         if now - told.get(stage, -60.0) < _QUIET_S:
             return
         told.clear()
         told[stage] = now
-        done = f" {share:.0%}" if stage in stages else ""  # the rest are remarks
-        click.echo(f"[{now:6.0f} s] {stage}{done}", err=True)
+        if stage not in stages:  # a remark
+            click.echo(f"[{now:6.0f} s] {stage}", err=True)
+            return
+        left = _left(first[0], (now, _of_all(stages, stage, share)))
+        click.echo(f"[{now:6.0f} s] {stage} {share:.0%}{left}", err=True)
 
     return tell
+
+
+def _of_all(stages: Mapping[str, float], stage: str, share: float) -> float:
+    """How much of all stages together is done, 0 to 1."""
+    names = list(stages)
+    before = sum(stages[name] for name in names[: names.index(stage)])
+    return (before + share * stages[stage]) / sum(stages.values())
+
+
+def _left(first: tuple[float, float], now: tuple[float, float]) -> str:
+    """Time left at the pace so far, from two moments with what was done by then.
+
+    >>> _left((0.0, 0.0), (60.0, 0.25)), _left((0.0, 0.0), (60.0, 0.01))
+    (', about 3 min left', '')
+    """
+    (start, some), (moment, more) = first, now
+    if more - some < _TELLING:
+        return ""
+    seconds = (moment - start) / (more - some) * (1 - more)
+    told = f"{seconds:.0f} s" if seconds < _MINUTES else f"{seconds / 60:.0f} min"
+    return f", about {told} left"

@@ -10,9 +10,9 @@ import click
 #: Stages in order, with the share of the whole each usually takes.
 _STAGES = {
     "prepare": 0.05,
-    "reference": 0.25,
+    "reference": 0.12,
     "transform": 0.15,
-    "candidates": 0.35,
+    "candidates": 0.48,
     "grade": 0.12,
     "export": 0.08,
 }

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from negawatt.compress.calibrate import LARGE, rows_at_once
 from negawatt.compress.inputs import grouped
 from negawatt.core.records import Layer
@@ -78,8 +80,8 @@ def bound(
     layers: Sequence[Layer],
     config: Mapping[str, Any],
     tokens: tuple[int, int, int],
-    threads: int,
     room: int,
+    threads: int | None = None,
 ) -> Bound:
     """What `fill_bank` and grading will hold at most beside the libraries.
 
@@ -87,9 +89,10 @@ def bound(
         layers: Of the decoder.
         config: Its `config.json`.
         tokens: Of calibration text, of text to grade on, and of the longest of either's windows.
-        threads: That round side by side.
         room: For hidden states in memory. [B]
+        threads: That round side by side; those of PyTorch when None.
     """
+    threads = threads or torch.get_num_threads()
     calibration, graded, window = tokens
     hidden = next(layer.cols for layer in layers if layer.kind == "embedding")
     widest = max(max(layer.cols, layer.rows) for layer in layers if layer.block is not None)

@@ -112,7 +112,14 @@ class _Work:
         self, layer: Layer, known: Mapping[str, Tensor], spread: Callable[..., Iterator[Any]]
     ) -> Layer:
         with _naming(layer):
-            rounder = self._quantiser.prepare(known.get(layer.name))
+            inputs = known.get(layer.name)
+            if inputs is not None and not bool(torch.isfinite(inputs.sum())):
+                raise BrokenWeights(
+                    "what the calibration text sends into it is not finite",
+                    fix="leave this model at 16 bits, or look at the layers before this one: "
+                    "their outputs are too large",
+                )
+            rounder = self._quantiser.prepare(inputs)
             for fmt in self.left(layer):
                 self._bank.put(layer.name, self._rounded(layer, rounder, fmt, spread))
         return layer

@@ -43,6 +43,10 @@ def show(found: Quantised, console: Console) -> None:
         f"{plain(found.energy.low)} to {plain(found.energy.high)})",
         "memory held at most": f"{plain(found.peak_bytes / 1e6)} MB",
     }
+    if found.stated_bytes is not None and found.added_bytes is not None:
+        rows["of which the model, until graded"] = (
+            f"{plain(found.added_bytes / 1e6)} MB, {plain(found.stated_bytes / 1e6)} MB were stated"
+        )
     for name, value in rows.items():
         table.add_row(name, value)
     put(table, console)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,7 +23,7 @@ import negawatt
 from negawatt.actions.optimize.plans import stored_bytes
 from negawatt.cli import root
 from negawatt.compress.quantised import Quantised, Recipe, fitted, plan_of
-from negawatt.core.errors import BrokenWeights, UsageError
+from negawatt.core.errors import BrokenWeights, RuntimeUnavailable, UsageError
 from negawatt.core.records import Format, Layer
 from negawatt.reports.quantised import show
 
@@ -157,8 +161,6 @@ def test_a_layer_with_values_that_are_no_numbers_is_named(
 @pytest.fixture
 def broken(story: Any, tmp_path: Path) -> Callable[[str], Path]:
     """A copy of the model with one value that is no number in the tensor named."""
-    import shutil
-
     from safetensors.torch import save_file
 
     def make(name: str) -> Path:
@@ -235,3 +237,124 @@ def test_llama_cpp_itself_loads_the_file_and_takes_text(story: Any, tmp_path: Pa
     said = model("Once upon a time", max_tokens=12, temperature=0.0)["choices"][0]["text"]
     model.close()
     assert len(said.split()) > 4
+
+
+# ------------------------------------------------------------------------- memory
+
+
+def test_memory_is_stated_beforehand_and_measured(story: Any, tmp_path: Path) -> None:
+    said: list[str] = []
+    result = run(story, tmp_path, method="rtn", progress=lambda what, _: said.append(what))
+    stated = next(i for i, what in enumerate(said) if what.startswith("memory: at most"))
+    assert stated < said.index("candidates")
+    assert result.stated_bytes is not None
+    assert result.stated_bytes > 64 * 2**20
+    assert result.added_bytes is not None
+    assert result.added_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("free", "changes", "told"),
+    [
+        (10**8, {}, "block by block"),
+        (700 * 10**6, {"transforms": ("awq",)}, "awq holds all weights"),
+        (
+            700 * 10**6,
+            {"targets": ("llamacpp",), "format": "int8-g32-sym", "head": "int8-g32-sym"},
+            "llamacpp holds all",
+        ),
+    ],
+)
+def test_a_machine_with_too_little_memory_is_told_before_any_text_is_read(
+    story: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    changes: dict[str, Any],
+    told: str,
+) -> None:
+    from negawatt.actions.quantise import room
+
+    if "llamacpp" in changes.get("targets", ()) and find_spec("llama_cpp") is None:
+        pytest.skip("llama-cpp-python is not installed")
+    monkeypatch.setattr(room, "free_memory", lambda: free)
+    monkeypatch.setattr(room, "_WHOLE", 10**4)  # as a model of some gigabytes would take
+    with pytest.raises(RuntimeUnavailable, match=told) as caught:
+        run(story, tmp_path, **changes)
+    assert caught.value.fix
+    assert not (tmp_path / "work" / "reference-walked").exists()
+
+
+def test_an_artifact_too_large_to_load_whole_is_written_and_that_is_told(
+    story: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from negawatt.actions.quantise import job
+
+    monkeypatch.setattr(job, "RELOADING", 10**9)
+    result = run(story, tmp_path, method="rtn", targets=("huggingface",))
+    assert result.artifacts == {"huggingface": "huggingface"}
+    assert any("not loaded again" in note for note in result.notes)
+
+
+def test_a_model_that_knows_less_than_nothing_is_pointed_out(story: Any, tmp_path: Path) -> None:
+    """What a tokenizer of another model leads to; here the model is not trained."""
+    result = run(story, tmp_path, method="rtn")
+    assert any("another model's" in note for note in result.notes)
+
+
+# ---------------------------------------------------------------------- kill -9, base
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+import torch, negawatt
+torch.set_num_threads(1)
+found = negawatt.quantise(
+    sys.argv[1], format="int4-g32-sym", targets=(), text=sys.argv[2], out=Path(sys.argv[3]),
+    progress=lambda what, share: print(what, share, flush=True),
+)
+"""
+
+
+@pytest.mark.slow  # two processes, each with its own PyTorch
+def test_killed_in_the_middle_of_rounding_it_keeps_every_finished_layer(
+    story: Any, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", _PROGRAM, str(story.model), str(story.text), str(tmp_path)]
+
+    def bank() -> dict[str, int]:
+        found = tmp_path.glob("work/bank-*/*.bin")
+        return {file.name: file.stat().st_mtime_ns for file in found}
+
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert job.stdout is not None
+    for line in job.stdout:
+        if line.startswith("candidates") and float(line.split()[1]) > 0.3:
+            break
+    job.send_signal(signal.SIGKILL)
+    job.communicate(timeout=60)
+    kept = bank()
+    assert job.returncode == -signal.SIGKILL
+    assert len(kept) > 0
+
+    result = run(story, tmp_path)
+    after = bank()
+    assert {name: after[name] for name in kept} == kept  # none of them made again
+    assert len(kept) < len(after) == len(result.formats)
+    assert not list(tmp_path.glob("work/bank-*/*.partial"))
+    undisturbed = run(story, tmp_path / "other")
+    assert result.quality.kl.value == pytest.approx(undisturbed.quality.kl.value, rel=0.02)
+
+
+def test_a_base_that_may_only_be_read_is_enough(story: Any, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(story.model, base)
+    stamps = {file.name: file.stat().st_mtime_ns for file in base.iterdir()}
+    for file in (*base.iterdir(), base):
+        file.chmod(0o555 if file.is_dir() else 0o444)
+    try:
+        run(replace(story, model=base), tmp_path / "out", method="rtn")
+        assert {file.name: file.stat().st_mtime_ns for file in base.iterdir()} == stamps
+    finally:
+        base.chmod(0o755)

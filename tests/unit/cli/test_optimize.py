@@ -93,6 +93,21 @@ def test_lines_tell_every_stage_once_when_stages_are_short(asked: dict[str, Any]
     assert sum("memory" in line for line in lines) == 1
 
 
+def test_lines_tell_the_time_left_once_there_is_a_pace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 10.0, 70.0, 130.0])
+    monkeypatch.setattr(verb.time, "monotonic", lambda: next(now))
+    with verb.progress_shown({"first": 0.5, "second": 0.5}) as tell:
+        tell("first", 0.0)
+        tell("first", 0.5)
+        tell("second", 0.0)
+    lines = capsys.readouterr().err.splitlines()
+    assert "left" not in lines[0]
+    assert lines[1].endswith("first 50%, about 3 min left")
+    assert lines[2].endswith("second 0%, about 2 min left")
+
+
 @pytest.mark.parametrize(
     "text", ["banana", "0", "0%", "-1%", "100%", "250%", "nan", "inf", "", "1%%"]
 )

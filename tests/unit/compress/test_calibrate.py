@@ -16,6 +16,7 @@ from negawatt.compress.calibrate import fill_bank
 from negawatt.compress.quantise import dequantise, round_to_nearest
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.records import Format, Layer
+from negawatt.models.mapped import Mapped
 
 FORMATS = (Format(8), Format(4, 32), Format(4, 64, symmetric=False))
 WINDOWS = np.random.default_rng(2).integers(0, VOCABULARY, (6, 48))
@@ -155,3 +156,56 @@ def test_nothing_to_do_asks_nothing_of_the_text(tmp_path: Path) -> None:
     bank = filled(tmp_path, model)
     layers: tuple[Layer, ...] = layers_of(model)
     fill_bank(model, layers, FORMATS, np.zeros((0, 4), np.int64), bank)
+
+
+def test_inputs_that_are_no_numbers_are_told_from_weights_that_are_none(tmp_path: Path) -> None:
+    """Every weight is finite; what the text makes of them is not."""
+    model = random_decoder()
+    model.model.layers[0].post_attention_layernorm.weight.fill_(1e38)
+    with pytest.raises(BrokenWeights, match=r"layers\.0\.mlp\.\w+_proj: what the calibration text"):
+        filled(tmp_path, model)
+
+
+@pytest.mark.parametrize("method", ["rtn", "gptq", "polished", "signround"])
+@pytest.mark.parametrize("alive", [0, 5])
+def test_channels_that_never_fire_leave_a_model_that_works(
+    method: str, alive: int, tmp_path: Path
+) -> None:
+    model = random_decoder()
+    model.model.layers[0].mlp.up_proj.weight[alive:] = 0.0  # so `down_proj` is fed nothing there
+    bank = filled(tmp_path, model, method=method)
+    plan = {layer.name: Format(8) for layer in layers_of(model)}
+    tokens = torch.from_numpy(WINDOWS[:1])
+    with torch.no_grad():
+        base = model(tokens).logits.log_softmax(-1)
+        other = put_in(model, bank, plan)(tokens).logits.log_softmax(-1)
+    assert float((base.exp() * (base - other)).sum(-1).mean()) < 0.01
+
+
+def test_a_mapped_model_gives_the_codes_of_the_whole_one(tmp_path: Path) -> None:
+    model = random_decoder()
+    model.save_pretrained(tmp_path / "model")
+    layers = layers_of(model)
+    whole = filled(tmp_path / "whole", model)
+    mapped = WeightBank(tmp_path / "mapped")
+    parts = Mapped(tmp_path / "model", torch.float32)
+    fill_bank(parts, layers, FORMATS, WINDOWS, mapped)
+    for layer in layers:
+        for fmt in FORMATS:
+            if whole.has(layer.name, fmt):
+                a, b = whole.get(layer.name, fmt), mapped.get(layer.name, fmt)
+                np.testing.assert_array_equal(a.codes, b.codes)
+                np.testing.assert_array_equal(a.scale, b.scale)
+
+
+def test_large_layers_shared_among_threads_get_the_codes_of_small_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_decoder()
+    small = filled(tmp_path / "small", model)
+    monkeypatch.setattr(calibrate, "LARGE", 0)
+    large = filled(tmp_path / "large", model)
+    for layer in layers_of(model):
+        a, b = small.get(layer.name, FORMATS[1]), large.get(layer.name, FORMATS[1])
+        np.testing.assert_array_equal(a.scale, b.scale)
+        assert np.mean(a.codes == b.codes) > 0.999  # sums may take another order

@@ -129,6 +129,11 @@ class Job:
         added = shop.held.added  # engines and their artifacts come later, and hold more
         spent = (*changed.spent, rounding)
         artifacts = self._written(changed.source, bank, plan, quality)
+        if stated and added > stated:
+            self.remarks.append(
+                f"The model took {added / 1e6:,.0f} MB, more than the {stated / 1e6:,.0f} MB stated; "
+                "please report it."
+            )
         notes = (
             *changed.told,
             *_odd_shapes(self.recipe.format, plan, source.layers),
@@ -195,6 +200,7 @@ class Job:
         self.base_said: Reference = shop.call(
             tasks.read_base, tools, self.order, source, examined, told
         )
+        self.remarks += _strange(self.base_said.quality(), source.layers)
         self.probe = examined.windows[:1, :_PROBE]
         self.open_journal(corpus.calibration, key, dict(corpus.digests))
 
@@ -359,6 +365,19 @@ def _odd_shapes(asked: Format, plan: Mapping[str, Format], layers: Sequence[Laye
     told = (
         f"{len(odd)} layers, first {odd[0]}, do not divide into groups of {asked.group}; "
         f"they are in {', '.join(kinds)}."
+    )
+    return [told]
+
+
+def _strange(base: Quality, layers: Sequence[Layer]) -> list[str]:
+    """What to say of a model that knows less of the text than nothing."""
+    tokens = next(layer.rows for layer in layers if layer.kind == "embedding")
+    if base.perplexity.low <= tokens:
+        return []
+    told = (
+        f"The 16-bit model has a perplexity of {base.perplexity.value:,.0f} on the text; guessing "
+        f"among its {tokens:,} tokens has {tokens:,}. Its tokenizer may be another model's, or it "
+        "is not trained."
     )
     return [told]
 

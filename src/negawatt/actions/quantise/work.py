@@ -16,7 +16,7 @@ from negawatt.actions.optimize import finish
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.optimize.stages import context_of
 from negawatt.compress.bank import BankView, WeightBank
-from negawatt.core.protocols import RunOptions, Runtime
+from negawatt.core.protocols import RunOptions, Runtime, Session
 from negawatt.core.records import ENCODERS, Format, Quality
 from negawatt.models.corpus import Corpus, split
 from negawatt.models.load import load_tokenizer
@@ -25,10 +25,7 @@ from negawatt.models.quality import Exam, Reference, exam, reference, score
 from negawatt.models.source import ModelSource
 
 if TYPE_CHECKING:
-    import torch
-
     from negawatt.compress.bound import Bound
-    from negawatt.models.walked import WalkedSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +95,15 @@ def config_of(source: ModelSource) -> dict[str, Any]:
 
 def stated(tools: Tools, source: ModelSource, tokens: tuple[int, int, int], room: int) -> Bound:
     """What the model will add in memory: of calibration, grading and the longest window."""
-    import torch
-
     from negawatt.compress.bound import bound
 
     del tools
-    return bound(source.layers, config_of(source), tokens, torch.get_num_threads(), room)
+    return bound(source.layers, config_of(source), tokens, room)
 
 
 def session(
     source: ModelSource, weights: BankView | None, asked: Asked, *, exact: bool = False
-) -> WalkedSession:
+) -> Session:
     """A decoder that is asked about known texts, held a block at a time.
 
     Args:
@@ -117,28 +112,10 @@ def session(
         asked: About what.
         exact: Computed in float32.
     """
-    import torch
+    from negawatt.compress.walked import opened
 
-    from negawatt.compress.calibrate import rows_at_once
-    from negawatt.compress.inputs import block_paths
-    from negawatt.compress.quantise import dequantise
-    from negawatt.models.mapped import Mapped
-    from negawatt.models.walked import WalkedSession
-
-    shapes = {layer.name: (layer.rows, layer.cols) for layer in source.layers}
-    dtype = torch.float32 if exact else torch.bfloat16
-
-    def decoded(name: str) -> torch.Tensor | None:
-        if weights is None or name not in weights:
-            return None
-        rows, cols = shapes[name]
-        found, step = torch.empty(rows, cols, dtype=dtype), rows_at_once(cols)
-        for at in range(0, rows, step):  # all at once would take four times as much
-            found[at : at + step] = dequantise(weights.part(name, slice(at, at + step)))
-        return found
-
-    parts, paths = Mapped(source.folder, dtype, decoded), block_paths(source.layers)
-    return WalkedSession(parts, paths, asked.texts, asked.place, asked.on_block)
+    texts = asked.texts, asked.place, asked.on_block
+    return opened(source.folder, source.layers, weights, texts, exact=exact)
 
 
 def deal_texts(tools: Tools, order: Order, source: ModelSource) -> tuple[Corpus, Exam]:
