@@ -19,6 +19,7 @@ from negawatt.core.quantities import GramsPerKWh
 from negawatt.ledger.footprint import operational_emissions, stated_intensity, world_intensity
 from negawatt.models.licence import licence_of
 from negawatt.models.likeness import Likeness
+from negawatt.models.per_byte import PerByte
 from negawatt.reports.figures import plain
 from negawatt.reports.files import replace_all
 from negawatt.reports.standards.wording import sentence, significant
@@ -195,9 +196,16 @@ def _texts(found: Quantised, i: int) -> str:
     return f"{texts:,.0f} texts of {one.tokens} tokens in {one.engine}, by CPU time"
 
 
-def _quality(quality: Quality | Likeness) -> dict[str, str]:
+def _quality(quality: Quality | Likeness | PerByte) -> dict[str, str]:
     """Figures of quality with their intervals, and on what."""
-    if isinstance(quality, Likeness):
+    if isinstance(quality, PerByte):
+        told = {
+            "Bits for a byte of text": f"{quality.value:.4f}, was {quality.base:.4f}; "
+            + _percent(quality.change, sign="+"),
+            "As perplexity for a token of the original": _percent(quality.loss, sign="+"),
+            "Tokens for the same text": f"{quality.longer:+.2%}",
+        }
+    elif isinstance(quality, Likeness):
         told = {
             f"{quality.measure} to the original": sentence(quality.distance),
             "Same answer": _percent(quality.same),

@@ -16,6 +16,7 @@ from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.quantities import GramsPerKWh
 from negawatt.core.records import Format
 from negawatt.models.licence import licence_of
+from negawatt.models.per_byte import PerByte
 from negawatt.reports import cards
 
 GRID = GramsPerKWh(250)
@@ -153,6 +154,13 @@ def test_a_pruned_model_has_a_card_too(tmp_path: Path) -> None:
     assert "1,234 tokens read" in text
     assert "50 of 100 inner channels stay, not healed" in text
     assert front(text)["library_name"] == "transformers"
+
+
+def test_a_trimmed_vocabulary_is_told_by_bytes() -> None:
+    asked = PerByte(1.0, 1.02, figure(0.02), figure(0.05), 0.013, 99, "some text")
+    told = cards._quality(asked)
+    assert told["Bits for a byte of text"].startswith("1.0200, was 1.0000; +2.00%")
+    assert told["Tokens for the same text"] == "+1.30%"
 
 
 def test_a_licence_is_the_model_s_own_or_unknown(tmp_path: Path) -> None:
