@@ -143,7 +143,7 @@ def main() -> None:
             file.write_text(f"{text}\n", encoding="utf-8")
         show.picture(found["rows"], YARDSTICK, work.folder / "compress.html")
         sys.stdout.write(f"{name}\n{show.table(found['rows'])}\n\n")
-        for bar, one in found["verdict"].items():
+        for bar, one in ({} if asked.untimed else found["verdict"]).items():
             sys.stdout.write(f"{show.sentence(bar, one)}\n")
         for line in found["left_out"]:
             sys.stdout.write(f"{line}\n")
