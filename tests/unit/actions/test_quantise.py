@@ -278,7 +278,7 @@ def test_a_machine_with_too_little_memory_is_told_before_any_text_is_read(
     if "llamacpp" in changes.get("targets", ()) and find_spec("llama_cpp") is None:
         pytest.skip("llama-cpp-python is not installed")
     monkeypatch.setattr(room, "free_memory", lambda: free)
-    monkeypatch.setattr(room, "_WHOLE", 10**4)  # as a model of some gigabytes would take
+    monkeypatch.setattr(room, "WHOLE", 10**4)  # as a model of some gigabytes would take
     with pytest.raises(RuntimeUnavailable, match=told) as caught:
         run(story, tmp_path, **changes)
     assert caught.value.fix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,15 +18,16 @@ from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.order import Effort, Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import divergence, stored_bytes
 from negawatt.actions.quantise import work as tasks
+from negawatt.actions.quantise.remarks import check_target, odd_shapes, strange
 from negawatt.actions.quantise.request import HUGGINGFACE, Request
-from negawatt.actions.quantise.room import RELOADING, check_memory, free_memory, states_room
+from negawatt.actions.quantise.room import RELOADING, WHOLE, check_memory, free_memory, states_room
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.bound import Bound
 from negawatt.compress.quantised import Quantised, plan_of
-from negawatt.core.errors import NumericsGateFailed, UsageError
+from negawatt.core.errors import NumericsGateFailed
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
-from negawatt.core.records import Format, Layer, Quality, Workload
+from negawatt.core.records import Format, Quality, Workload
 from negawatt.meters import measure
 from negawatt.models.licence import licence_of
 from negawatt.models.quality import Reference
@@ -119,28 +120,16 @@ class Job:
         need_space(self.work, _DISK * source.bf16_bytes)
         self.asked = self.plan(source)
         for name, engine in self.targets.items():
-            _check_target(name, engine, self.asked)
+            check_target(name, engine, self.asked)
         stated = self.stated(source)
         self.read(source)
         changed = self._rewritten(source)
         plan = self.plan(changed.source)
         bank, rounding = self._rounded(changed.source, plan)
         quality = self.quality(changed.source, plan, bank)
-        added = shop.held.added  # engines and their artifacts come later, and hold more
+        added = self._held(stated)  # engines and their artifacts come later, and hold more
         spent = (*changed.spent, rounding)
         artifacts = self._written(changed.source, bank, plan, quality)
-        if stated and added > stated:
-            self.remarks.append(
-                f"The model took {added / 1e6:,.0f} MB, more than the {stated / 1e6:,.0f} MB stated; "
-                "please report it."
-            )
-        notes = (
-            *changed.told,
-            *_odd_shapes(self.recipe.format, plan, source.layers),
-            *source.notes,
-            *self.remarks,
-            *self._resumed(),
-        )
         size = stored_bytes(plan, changed.source.layers, changed.source.bf16_bytes)
         return Quantised(
             model=self.request.model,
@@ -156,12 +145,30 @@ class Job:
             cpu_seconds=_total([one.cpu_seconds for one in spent]),
             energy=_total([one.energy for one in spent]),
             peak_bytes=shop.held.total,
-            notes=notes,
+            notes=(
+                *changed.told,
+                *odd_shapes(self.recipe.format, plan, source.layers),
+                *source.notes,
+                *self.remarks,
+                *self._resumed(),
+            ),
             artifacts=artifacts,
             stated_bytes=stated,
-            added_bytes=added if stated else None,
+            added_bytes=added,
             **self.more(changed.source, plan),
         )
+
+    def _held(self, stated: int | None) -> int | None:
+        """What the model has added to the libraries, where it was stated. [B]"""
+        if stated is None:
+            return None
+        added = self.tools.workshop.held.added
+        if added > stated:
+            self.remarks.append(
+                f"The model took {added / 1e6:,.0f} MB, more than the {stated / 1e6:,.0f} MB "
+                "stated; please report it."
+            )
+        return added
 
     def more(self, source: ModelSource, plan: Mapping[str, Format]) -> dict[str, Any]:
         """What there is to tell beside it."""
@@ -188,7 +195,8 @@ class Job:
         found: Bound = shop.call(tasks.stated, tools, source, tokens, states_room())
         tools.progress(found.told(shop.held.libraries), 0.0)
         check_memory(found.total, source, (self.recipe.transforms, tuple(self.targets)))
-        return int(found.total)
+        whole = int(WHOLE * source.bf16_bytes) if self.recipe.transforms else 0
+        return int(found.total) + whole
 
     def read(self, source: ModelSource) -> None:
         """The base's own answers on the text, and the journal that belongs to all of it."""
@@ -200,7 +208,7 @@ class Job:
         self.base_said: Reference = shop.call(
             tasks.read_base, tools, self.order, source, examined, told
         )
-        self.remarks += _strange(self.base_said.quality(), source.layers)
+        self.remarks += strange(self.base_said.quality(), source.layers)
         self.probe = examined.windows[:1, :_PROBE]
         self.open_journal(corpus.calibration, key, dict(corpus.digests))
 
@@ -343,43 +351,6 @@ def _kind(model: str) -> type[Job]:
     from negawatt.models.encoder import find_encoder
 
     return Job if find_encoder(model) is None else EncoderJob
-
-
-def _check_target(name: str, engine: Runtime, plan: Mapping[str, Format]) -> None:
-    """Raise `UsageError` for a format that an engine does not execute."""
-    for layer, fmt in plan.items():
-        if fmt not in engine.formats:
-            can = ", ".join(one.name for one in engine.formats)
-            raise UsageError(
-                f"{name} does not execute {fmt}, the format of {layer}",
-                fix=f"choose among {can}, or leave {name} out of --as",
-            )
-
-
-def _odd_shapes(asked: Format, plan: Mapping[str, Format], layers: Sequence[Layer]) -> list[str]:
-    """Layers whose groups had to be smaller than was asked."""
-    odd = [layer.name for layer in layers if layer.kind == "linear" and plan[layer.name] != asked]
-    if not odd:
-        return []
-    kinds = sorted({plan[name].name for name in odd})
-    told = (
-        f"{len(odd)} layers, first {odd[0]}, do not divide into groups of {asked.group}; "
-        f"they are in {', '.join(kinds)}."
-    )
-    return [told]
-
-
-def _strange(base: Quality, layers: Sequence[Layer]) -> list[str]:
-    """What to say of a model that knows less of the text than nothing."""
-    tokens = next(layer.rows for layer in layers if layer.kind == "embedding")
-    if base.perplexity.low <= tokens:
-        return []
-    told = (
-        f"The 16-bit model has a perplexity of {base.perplexity.value:,.0f} on the text; guessing "
-        f"among its {tokens:,} tokens has {tokens:,}. Its tokenizer may be another model's, or it "
-        "is not trained."
-    )
-    return [told]
 
 
 def _total(parts: list[Estimate]) -> Estimate:

@@ -13,7 +13,8 @@ from negawatt.models.source import ModelSource
 STATES = 0.1
 #: What transformers holds while it loads an artifact, in sizes of the 16-bit weights.
 RELOADING = 2.5
-_WHOLE = 3.0  # what engines, and transforms in single precision, hold, in the same
+#: What engines, and transforms in single precision, hold, in the same.
+WHOLE = 3.0
 _LIBRARIES = 600_000_000  # bytes of a worker before it touches a model, about
 
 
@@ -49,7 +50,7 @@ def check_memory(
         )
     transforms, engines = whole
     names = [*transforms, *engines]
-    size = int(_WHOLE * source.bf16_bytes)
+    size = int(WHOLE * source.bf16_bytes)
     if names and size + _LIBRARIES > free:
         option = "--transform" if transforms else "--as"
         raise RuntimeUnavailable(
