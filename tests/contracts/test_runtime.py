@@ -55,7 +55,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "layer_types": ["sliding_attention", "full_attention"],
     },
     "smollm3": {"no_rope_layers": [1, 0], "tie_word_embeddings": True},
-    "opt": {"ffn_dim": 128, "word_embed_proj_dim": 64, "num_key_value_heads": 4},  # biases, learned positions
+    "opt": {
+        "ffn_dim": 128,
+        "word_embed_proj_dim": 64,
+        "num_key_value_heads": 4,
+    },  # biases, learned positions
     "gpt_neox": {"rotary_pct": 0.25, "num_key_value_heads": 4},  # query, key and value in one
     "phi": {"partial_rotary_factor": 0.5, "head_dim": 16},  # a head with a bias
     "phi3": {"sliding_window": 6},  # query, key and value in one, gate and up too
