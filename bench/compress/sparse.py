@@ -28,7 +28,7 @@ from sparse_quality import quality
 from negawatt import wiring
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.compress.race import ratio
-from negawatt.core.protocols import RunOptions
+from negawatt.core.protocols import Precision, RunOptions
 from negawatt.core.records import Format
 
 RESULTS = Path(__file__).parent.parent / "results" / "sparse.json"
@@ -59,8 +59,9 @@ def dense(rows: int, cols: int, copies: int) -> dict[str, Run]:
     """Dense products, by name."""
     torch_engine, engine = wiring.runtime("torch"), wiring.runtime("openvino")
     found: dict[str, Run] = {}
-    for name, precision in (("fp32", "exact"), ("bf16", "fast")):
-        options: Any = RunOptions(threads=1, precision=precision)
+    widths: tuple[tuple[str, Precision], ...] = (("fp32", "exact"), ("bf16", "fast"))
+    for name, precision in widths:
+        options = RunOptions(threads=1, precision=precision)
         made = torch_engine.kernel(rows, cols, Format(16), copies=copies, options=options)
         found[f"torch {name}"] = made.run
     for fmt in (Format(16), Format(8), Format(4, 64)):

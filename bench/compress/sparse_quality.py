@@ -44,7 +44,8 @@ def factor(hessian: Tensor) -> Tensor:
     usual = diagonal.mean().clamp_min(1e-12)
     damped = damped + torch.diag(torch.where(diagonal == 0, usual, DAMPING * usual))
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True).float()
+    upper: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return upper.float()
 
 
 def mask(worth: Tensor, share: float, block: int) -> Tensor:

@@ -209,6 +209,23 @@ def test_a_head_is_read_once_a_prompt_and_an_embedding_one_row_a_token() -> None
     assert copied == pytest.approx(per_byte * INT8.bytes(1, 4))
 
 
+@pytest.mark.parametrize(("batch", "wanted"), [(1, 0.25), (2, 1 - 0.75**2)])
+def test_an_expert_costs_what_it_is_called(batch: int, wanted: float) -> None:
+    """While writing; a prompt calls every expert."""
+    expert = Layer("b.experts.0.up_proj", "linear", 8, 4, 0, share=0.25)
+    dense = replace(expert, share=1.0)
+    rows = [
+        CostRow(Shape(8, 4), INT8, 1, tokens, 1e-3 * tokens, 0.0, 1.0) for tokens in (batch, 128)
+    ]
+    model = EnergyModel(
+        (expert, dense), CostTable("m", "r", tuple(rows)), Workload(64, 64, batch), 1, JOULES, {}
+    )
+    for phase, share in (("decode", wanted), ("prefill", 1.0)):
+        whole = model.layer_cpu(dense, INT8, phase)  # type: ignore[arg-type]
+        own = model.layer_cpu(expert, INT8, phase)  # type: ignore[arg-type]
+        assert own == pytest.approx(share * whole)
+
+
 def test_a_product_that_nobody_measured_is_an_error_and_no_zero() -> None:
     model = EnergyModel(decoder(), CostTable("m", "r", ()), Workload(64, 64, 1), 1, JOULES, {})
     with pytest.raises(UsageError, match="no row for"):

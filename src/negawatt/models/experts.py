@@ -56,20 +56,22 @@ class Experts(nn.ModuleList):
             chosen: Experts each token is sent to, int64 [tokens, k].
             shares: How much each of them counts, [tokens, k].
         """
-        if self.training or torch.jit.is_tracing():
+        out = torch.zeros_like(states)
+        traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        if self.training or traced:
             numbers = torch.arange(len(self), device=chosen.device)
             weights = ((chosen[..., None] == numbers) * shares[..., None]).sum(1)  # [tokens, n]
-            parts = [one(states) * weights[:, i, None] for i, one in enumerate(self)]
-            return sum(parts[1:], parts[0]).to(states.dtype)
-        out = torch.zeros_like(states)
-        for number in chosen.unique().tolist():
+            for i, one in enumerate(self):
+                out = out + (one(states) * weights[:, i, None]).to(out.dtype)
+            return out
+        for number in sorted({*chosen.flatten().tolist()}):
             token, slot = (chosen == number).nonzero(as_tuple=True)
             given: Tensor = self[number](states[token]) * shares[token, slot, None]
             out.index_add_(0, token, given.to(out.dtype))
         return out
 
 
-def apart(model: nn.Module) -> nn.Module:
+def apart(model: Any) -> Any:
     """The same model, changed in place, with a layer for every matrix of every expert.
 
     >>> block = nn.Module()

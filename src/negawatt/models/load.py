@@ -30,7 +30,7 @@ def load_reference(folder: Path, dtype: torch.dtype | None = None) -> torch.nn.M
         loaded = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype or torch.bfloat16, local_files_only=True, use_safetensors=True
         )
-    model = apart(cast("torch.nn.Module", loaded))
+    model = cast("torch.nn.Module", apart(loaded))
     return model.eval().requires_grad_(requires_grad=False)
 
 
