@@ -12,10 +12,12 @@ from negawatt.core.records import Format
 # Labels of `card` that have a place of their own.
 _PLACED = ("name", "source", "licence")
 
+_WRITES = "tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0])"
+
 _TEMPLATE = """\
 ---
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {use}
 {front}tags:
 - compressed-tensors
 - negawatt
@@ -36,23 +38,23 @@ not notice, more where it does. `negawatt.json` lists them layer by layer.
 Needs `transformers`, `torch` and `compressed-tensors` (written with version {version}).
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer, {loader}
 
 folder = "."  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+model = {loader}.from_pretrained(folder, dtype="auto")
 tokens = tokenizer("Energy is", return_tensors="pt")
-print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))
+print({shown})
 ```
 
-transformers unpacks the weights at the first step and then computes at 16 bits: it gives this
+transformers unpacks the weights at the first step and then computes in {wide}: it gives this
 model's words, not its savings. The savings come from an engine that multiplies packed weights.
 Do not pass `dequantize=True`: transformers then reads every layer as if it had the format of the
 first group, and gives wrong text without a word of warning.
 
 ## How it was made
 
-Weights only: activations stay at 16 bits. Layers not counted here kept the source's values.
+Weights only: activations stay as they were. Layers not counted here kept the source's values.
 
 | Stored as | Layers |
 | --- | --- |
@@ -71,6 +73,7 @@ def model_card(
     notes: Sequence[str],
     sizes: tuple[int, int],
     compressed_tensors: str,
+    family: str = "",
 ) -> str:
     """The text of `README.md`.
 
@@ -80,12 +83,17 @@ def model_card(
         notes: Departures and limits, one sentence each.
         sizes: Weights of the source and of this folder. [B]
         compressed_tensors: Version of the library that packed them.
+        family: Class of an encoder, which loads it; empty for a decoder.
     """
     licence = card.get("licence", "").strip()
     counts = Counter(fmt.name for fmt in formats.values())
     rows = [f"| `{name}` | {count} |" for name, count in sorted(counts.items())]
     facts = [(label, text) for label, text in card.items() if label not in _PLACED]
     return _TEMPLATE.format(
+        use=_use(family),
+        loader=family or "AutoModelForCausalLM",
+        shown="model(**tokens)[0]" if family else _WRITES,
+        wide="float32" if family else "16 bits",
         front=f"license: {licence}\n" if _is_identifier(licence) else "",
         name=_line(card.get("name", "A smaller language model")),
         source=_line(card.get("source", "not stated")),
@@ -97,6 +105,17 @@ def model_card(
         facts=_table(facts),
         notes="\n".join(f"- {_line(note)}." for note in notes) or "- Nothing was left out.",
     )
+
+
+def _use(family: str) -> str:
+    """What model hubs call the use of a model of this class.
+
+    >>> _use("BertForSequenceClassification"), _use("")
+    ('text-classification', 'text-generation')
+    """
+    ends = {"ForSequenceClassification": "text-classification", "ForMaskedLM": "fill-mask"}
+    known = (use for end, use in ends.items() if family.endswith(end))
+    return next(known, "feature-extraction" if family else "text-generation")
 
 
 def source_licence(model: Path) -> str:

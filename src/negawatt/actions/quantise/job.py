@@ -25,7 +25,7 @@ from negawatt.compress.quantised import Quantised, plan_of
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
-from negawatt.core.records import Format, Layer, Quality, Workload
+from negawatt.core.records import Format, InputGrid, Layer, Quality, Workload
 from negawatt.meters import measure
 from negawatt.models.source import ModelSource
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 _VERSION = 1  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
 _DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
-_SAME = 1e-3  # between two carriers of the same weights, by `apart`
+SAME = 1e-3  # between two carriers of the same weights, by `apart`
 _PROBE = 64  # tokens on which they are compared
 
 
@@ -78,6 +78,11 @@ def quantise(
             shop = tools.workshop
             shop.change(tools.reference)
             kind = _kind(request.model)
+            if kind is Job and request.recipe.activations != "float":
+                raise UsageError(
+                    "activations of 8 bits are for encoders",
+                    fix="leave --activations out for a decoder",
+                )
             return kind(request, tools, targets, effort or Effort(), work).run()
         finally:
             tools.workshop.close()
@@ -98,6 +103,7 @@ class Job:
     ) -> None:
         self.request, self.tools, self.targets, self.work = request, tools, targets, work
         self.recipe = request.recipe
+        self.inputs: Mapping[str, InputGrid] = {}  # how what enters layers is rounded
         self.order = Order(
             model=request.model,
             max_loss=_ANY_LOSS,
@@ -204,7 +210,7 @@ class Job:
 
     def _rounded(self, source: ModelSource, plan: Mapping[str, Format]) -> tuple[WeightBank, Spent]:
         shared = {one.tied_to: one.name for one in source.layers if one.tied_to}
-        bank = WeightBank(self.work / f"bank-{self.key}", shared)
+        bank = WeightBank(self.work / f"bank-{self.key}", shared, self.inputs)
         given = (source, plan, self.recipe.method, self.windows, bank)
         spent = self.journal.step(
             "round", Spent, lambda: self._timed(tasks.round_layers, *given)[1]
@@ -259,7 +265,7 @@ class Job:
             else:
                 found = shop.call(tasks.write_served, tools, engine, source, view, (out, tokens))
             apart = self.apart(wanted, found)
-            if not apart < _SAME:
+            if not apart < SAME:
                 raise NumericsGateFailed(
                     f"the {name} artifact, reloaded, differs from the graded model by {apart:.2e}",
                     fix="report it with `negawatt doctor --json`; the other artifacts are good",
@@ -272,7 +278,7 @@ class Job:
         """How far two carriers of the same weights are from each other. [nat/token]"""
         return divergence(one, other)
 
-    def card(self, quality: Quality) -> dict[str, str]:
+    def card(self, quality: Any) -> dict[str, str]:
         """What the model card says."""
         recipe, loss = self.recipe, quality.loss
         before = f" after {' and '.join(recipe.transforms)}" if recipe.transforms else ""
