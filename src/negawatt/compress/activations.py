@@ -2,9 +2,10 @@
 
 The levels are the same for every text, so an engine has nothing to look for when it runs. A few
 channels are often much larger than all others; a range for the largest leaves the others few
-levels. Ranges are therefore cut where the error of the layer's outputs is least, and channels can
-be divided by factors that their weights are multiplied by (Xiao et al. 2022, arXiv 2211.10438),
-with the power of the factors searched layer by layer.
+levels. Channels can be divided by factors that their weights are multiplied by (Xiao et al. 2022,
+arXiv 2211.10438), with the power of the factors searched layer by layer. The range is not cut:
+the largest values belong to a few tokens that attention looks at from everywhere, and cutting them
+where the squared error of one layer's outputs is least was measured to hurt the model.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from negawatt.core.records import Format, Layer
 
 _ROWS = 768  # of inputs that are kept of every layer
-_CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)  # shares of the range
 _POWERS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _LEAST = 1e-5  # of a largest value, before it is divided by
 _TOP = 255
@@ -40,16 +40,15 @@ class _Seen:
 
     names: list[str]
     rows: list[Tensor] = field(default_factory=list)  # a sample, [rows, cols] each
-    peak: Tensor | None = None  # largest magnitude of every channel, [cols]
-    low: float = 0.0
-    high: float = 0.0
+    low: Tensor | None = None  # least value of every channel, or 0, [cols]
+    high: Tensor | None = None  # largest, or 0, [cols]
 
     def add(self, given: Tensor, share: int) -> None:
         """Take in one text's input, of which `share` rows are kept."""
         x = given.detach().float().flatten(0, -2)
-        peak = x.abs().amax(0)
-        self.peak = peak if self.peak is None else torch.maximum(self.peak, peak)
-        self.low, self.high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+        low, high = x.amin(0).clamp_max(0), x.amax(0).clamp_min(0)
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
         picked = torch.linspace(0, len(x) - 1, min(share, len(x))).long()
         self.rows.append(x[picked])
 
@@ -140,51 +139,30 @@ def _watch(model: Any, names: Sequence[str], windows: NDArray[np.int64]) -> Iter
 
 
 def _grid(seen: _Seen, weight: Tensor, fmt: Format, *, balance: bool) -> InputGrid:
-    if seen.peak is None or not bool(torch.isfinite(seen.peak).all()) or not seen.peak.max() > 0:
+    if seen.low is None or seen.high is None:
+        raise BrokenWeights(f"{seen.names[0]} was fed nothing", fix="give more calibration text")
+    low, high = seen.low, seen.high
+    peak = torch.maximum(-low, high)
+    if not bool(torch.isfinite(peak).all()) or not bool(peak.max() > 0):
         raise BrokenWeights(
             f"{seen.names[0]} is fed nothing but zeros, or values that are not finite numbers",
             fix="leave --activations out for this model, or give other calibration text",
         )
-    x = torch.cat(seen.rows)
-    best = _cut(x, (seen.low, seen.high), weight.square().sum(0))
+    best = InputGrid(*_ends(float(low.min()), float(high.max())))
     if not balance:
         return best
+    x = torch.cat(seen.rows)
     wanted = x @ weight.T
     least = _error(x, weight, wanted, best, fmt)
     largest = weight.abs().amax(0).clamp_min(_LEAST)
     for power in _POWERS:
-        factor = seen.peak.clamp_min(_LEAST).pow(power) / largest.pow(1 - power)
+        factor = peak.clamp_min(_LEAST).pow(power) / largest.pow(1 - power)
         factor = (factor / factor.log().mean().exp()).clamp(1e-3, 1e3)
-        scaled = x / factor
-        ends = float(scaled.min().clamp_max(0)), float(scaled.max().clamp_min(0))
-        cut = _cut(scaled, ends, (weight * factor).square().sum(0))
-        trial = InputGrid(cut.low, cut.high, tuple(factor.tolist()))
+        ends = _ends(float((low / factor).min()), float((high / factor).max()))
+        trial = InputGrid(*ends, tuple(factor.tolist()))
         error = _error(x, weight, wanted, trial, fmt)
         if error < least:
             best, least = trial, error
-    return best
-
-
-def _cut(x: Tensor, ends: tuple[float, float], loud: Tensor) -> InputGrid:
-    """The range with the least error of the outputs, were errors of channels independent.
-
-    Both ends are drawn in together first, then each on its own.
-
-    Args:
-        x: Inputs, [rows, cols].
-        ends: Least and largest input.
-        loud: Sum of squared weights of every column, [cols].
-    """
-    best, least = InputGrid(*_ends(*ends)), torch.inf
-    pairs = [(cut, cut) for cut in _CUTS]
-    for stage in range(3):
-        for low, high in pairs:
-            grid = InputGrid(*_ends(ends[0] * low, ends[1] * high))
-            off = _levels(x, grid.scale, grid.zero).sub_(x).square_()
-            error = float((off @ loud).sum())
-            if error < least:
-                best, least, kept = grid, error, (low, high)
-        pairs = [(c, kept[1]) if stage == 0 else (kept[0], c) for c in _CUTS]
     return best
 
 
