@@ -63,10 +63,16 @@ def said(
         return session.forward(tokens)
 
 
-@pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize(
-    "architecture",
-    ["BertModel", "DistilBertForSequenceClassification", "BertForMaskedLM", "MPNetModel"],
+    ("name", "architecture"),
+    [
+        ("openvino", "BertModel"),
+        ("openvino", "DistilBertForSequenceClassification"),
+        ("onnxruntime", "BertModel"),
+        ("onnxruntime", "DistilBertForSequenceClassification"),
+        ("onnxruntime", "BertForMaskedLM"),
+        ("onnxruntime", "MPNetModel"),
+    ],
 )
 def test_engines_round_inputs_as_the_reference_does(
     name: str, architecture: str, tmp_path: Path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,24 @@ from numpy.typing import NDArray
 
 from negawatt.actions.optimize.engines import place_of
 from negawatt.actions.optimize.order import Order, Tools
+from negawatt.actions.quantise import encoder_work as reading
 from negawatt.actions.quantise import work as tasks
 from negawatt.actions.quantise.job import SAME, Job, Rewritten, Spent
 from negawatt.actions.quantise.request import HUGGINGFACE
-from negawatt.compress.bank import BankView, WeightBank
+from negawatt.compress.bank import WeightBank
 from negawatt.compress.quantised import Operations, Recipe, Speed
-from negawatt.compress.race import centre, race_reading, ratio
 from negawatt.core.errors import NotAModel, UsageError
-from negawatt.core.protocols import RoundsInputs, RunOptions, Runtime
-from negawatt.core.records import Format, InputGrid, Layer, Workload
-from negawatt.models.corpus import split
-from negawatt.models.encoder import ending_of, find_encoder, pooling_of, prepare_encoder
-from negawatt.models.likeness import Answers, Example, Likeness, answers, likeness, read_task
-from negawatt.models.load import load_tokenizer
-from negawatt.models.prose import load_text
+from negawatt.core.protocols import RoundsInputs, Runtime
+from negawatt.core.records import Format, InputGrid, Layer
+from negawatt.models.encoder import ending_of, find_encoder, prepare_encoder
+from negawatt.models.likeness import Answers, Example, Likeness, likeness, read_task
 from negawatt.models.source import ModelSource
 
-_WINDOW = 126  # tokens of text in a window, to which two marks are added
 _TASK = Path("stsb") / "stsb-en-dev.csv"
-_TEXTS = (128, 16)  # tokens; operations are those of the first, speeds of both
+TEXTS = (128, 16)  # tokens; operations are those of the first, speeds of both
 _LOOKED_AT = 48  # windows, for the ranges of inputs
 _BALANCE = "smooth"
 _DICE = 4.0  # two independent errors of one size are twice it apart, in squares; and some room
-_ROUNDS = 8
 _NARROW = 8  # bits
 
 
@@ -62,12 +57,14 @@ class EncoderJob(Job):
         self.task = self.request.task or usual_task(tools, source)
         self.examples = read_task(self.task) if self.task else []
         check_task(self.examples, source.architecture)
-        windows, self.held_out, self.told = shop.call(read_windows, tools, self.order, source)
+        windows, self.held_out, self.told = shop.call(
+            reading.read_windows, tools, self.order, source
+        )
         self.probe = self.held_out[:1]
         self.open_journal(windows, key, self.told, [str(one) for one in self.examples])
         given = (source, self.base, self.held_out, self.examples)
-        self.said: Answers = shop.call(read_all, tools, *given)
-        self.plain = shop.call(read_plain, tools, self.base, self.probe)
+        self.said: Answers = shop.call(reading.read_all, tools, *given)
+        self.plain = shop.call(reading.read_plain, tools, self.base, self.probe)
 
     def _rewritten(self, source: ModelSource) -> Rewritten:
         """The model itself; factors between channels stand with the rounding of inputs."""
@@ -94,7 +91,7 @@ class EncoderJob(Job):
         def grade() -> Likeness:
             tools.workshop.change(tools.reference)
             given = (source, bank.view(plan), self.held_out, self.examples, place)
-            return self.likeness(source, tools.workshop.call(grade_all, tools, *given))
+            return self.likeness(source, tools.workshop.call(reading.grade_all, tools, *given))
 
         return self.journal.step("grade", Likeness, grade)
 
@@ -145,9 +142,9 @@ class EncoderJob(Job):
             shop.change(engine)
             wide, out = place_of(self.work, engine, key), self.request.out / name
             given = (engine, source, (wide, out))
-            speeds += [shop.call(raced, tools, *given, tokens) for tokens in _TEXTS]
+            speeds += [shop.call(reading.raced, tools, *given, tokens) for tokens in TEXTS]
             asked = (engine, source, self.held_out, self.examples, out)
-            served[name] = self.likeness(source, shop.call(read_served, tools, *asked))
+            served[name] = self.likeness(source, shop.call(reading.read_served, tools, *asked))
         layers = source.layers
         return {
             "operations": operations(layers, plan, source.parameters, self.inputs),
@@ -161,7 +158,7 @@ def operations(
     plan: Mapping[str, Format],
     parameters: int,
     inputs: Collection[str] = (),
-    tokens: int = _TEXTS[0],
+    tokens: int = TEXTS[0],
 ) -> Operations:
     """Multiplications of one text: every linear layer at every token, and attention.
 
@@ -263,125 +260,3 @@ def check_task(examples: Sequence[Example], architecture: str) -> None:
             f"{architecture} cannot be asked what this task asks",
             fix=f"for such a model --task takes {form}",
         )
-
-
-# ------------------------------------------------------------------- what workers do
-
-
-def read_windows(
-    tools: Tools, order: Order, source: ModelSource
-) -> tuple[NDArray[np.int64], NDArray[np.int64], str]:
-    """Windows to calibrate on and to hold out, int64 [windows, positions], and what they are."""
-    tokenizer, effort = load_tokenizer(source.folder), order.effort
-    corpus = split(
-        load_text(order.text, tools.data),
-        tokenizer,
-        window=_WINDOW,
-        calibration_tokens=effort.calibration_tokens,
-        selection_tokens=_WINDOW,
-        test_tokens=effort.test_tokens,
-        seed=order.seed,
-    )
-    marks = tokenizer.cls_token_id, tokenizer.sep_token_id
-    told = corpus.texts["test"]
-    return _framed(corpus.calibration, *marks), _framed(corpus.test, *marks), told
-
-
-def _framed(windows: NDArray[np.int64], first: int | None, last: int | None) -> NDArray[np.int64]:
-    """Windows between the marks that the model expects around a text."""
-    if first is not None and not (windows[:, 0] == first).all():
-        windows = np.insert(windows, 0, first, axis=1)
-    return windows if last is None else np.append(windows, np.full((len(windows), 1), last), 1)
-
-
-def read_all(
-    tools: Tools,
-    source: ModelSource,
-    place: Path,
-    windows: NDArray[np.int64],
-    examples: Sequence[Example],
-    stage: str = "reference",
-    engine: Runtime | None = None,
-) -> Answers:
-    """What a model says of everything: in the reference engine in float32, or as it is served."""
-    ending = ending_of(source.architecture), pooling_of(source.folder)
-    options = RunOptions(threads=tools.cores, precision="fast" if engine else "exact", steps="read")
-    with (engine or tools.reference).open(place, options) as session:
-        return answers(
-            session,
-            windows,
-            examples,
-            load_tokenizer(source.folder),
-            ending,
-            lambda share: tools.progress(stage, share),
-        )
-
-
-def read_plain(tools: Tools, place: Path, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What the base says of some tokens, as it says it."""
-    options = RunOptions(threads=tools.cores, precision="exact", steps="read")
-    with tools.reference.open(place, options) as session:
-        return np.asarray(session.forward(tokens))
-
-
-def grade_all(
-    tools: Tools,
-    source: ModelSource,
-    weights: BankView,
-    windows: NDArray[np.int64],
-    examples: Sequence[Example],
-    place: Path,
-) -> Answers:
-    """The same of the rounded model."""
-    tasks.build(tools, source, weights, place)
-    return read_all(tools, source, place, windows, examples, "grade")
-
-
-def read_served(
-    tools: Tools,
-    engine: Runtime,
-    source: ModelSource,
-    windows: NDArray[np.int64],
-    examples: Sequence[Example],
-    place: Path,
-) -> Answers:
-    """What an artifact says in the very form in which an engine serves it."""
-    return read_all(tools, source, place, windows, examples, "export", engine)
-
-
-def raced(
-    tools: Tools,
-    engine: Runtime,
-    source: ModelSource,
-    places: tuple[Path, Path],
-    tokens: int,
-) -> Speed:
-    """Read one text in turns, with the weights as they were and with the artifact, on one thread."""
-    wide, out = places
-    if not wide.exists():
-        engine.convert(source.folder, wide)
-    vocabulary = next(one.rows for one in source.layers if one.kind == "embedding")
-    options = RunOptions(threads=1, steps="read")
-    with (
-        engine.open(wide, options) as base,
-        engine.open(wide, replace(options, precision="exact")) as single,
-        engine.open(out, options) as own,
-    ):
-        halves = race_reading(
-            {"wide": base, "single": single, "own": own},
-            Workload(tokens, 1),
-            rounds=_ROUNDS,
-            vocabulary=vocabulary,
-            clock=tools.clock,
-        )
-    taken = {name: half.cpu for name, half in halves.items()}
-    unit = "s/text"
-    return Speed(
-        engine=f"{engine.name} {engine.version}",
-        tokens=tokens,
-        wide=centre(taken["wide"], unit=unit).scaled(tokens),
-        float32=centre(taken["single"], unit=unit).scaled(tokens),
-        narrow=centre(taken["own"], unit=unit).scaled(tokens),
-        ratio=ratio(taken["own"], taken["wide"]),
-        float32_ratio=ratio(taken["own"], taken["single"]),
-    )
