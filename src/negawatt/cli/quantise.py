@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -43,6 +44,13 @@ _STAGES = {
     help="What goes before: awq, smooth or rotate. May be given again.",
 )
 @click.option(
+    "--activations",
+    type=click.Choice(["float", "int8"]),
+    default="float",
+    show_default=True,
+    help="What enters the layers of an encoder: floats, or codes of 8 bits.",
+)
+@click.option(
     "--head",
     default="int8-row-sym",
     show_default=True,
@@ -80,6 +88,7 @@ def command(
     fmt: str,
     method: str,
     transforms: tuple[str, ...],
+    activations: Literal["float", "int8"],
     head: str,
     targets: str | None,
     task: str | None,
@@ -113,6 +122,7 @@ def command(
             format=fmt,
             method=method,
             transforms=transforms,
+            activations=activations,
             head=head,
             targets=kinds,
             out=out,

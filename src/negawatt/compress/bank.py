@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from negawatt.core.errors import OutputError
-from negawatt.core.records import Format, Layer, QuantisedWeight
+from negawatt.core.records import Format, InputGrid, Layer, QuantisedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +36,18 @@ class WeightBank:
         folder: Made on first use.
         tied: Layers that may take the codes of another one, whose weights they share in
             the source, where a plan has both in one format: an engine then keeps them once.
+        inputs: How what enters layers is rounded when the model runs, where it is.
     """
 
-    def __init__(self, folder: Path, tied: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tied: Mapping[str, str] | None = None,
+        inputs: Mapping[str, InputGrid] | None = None,
+    ) -> None:
         self.folder = folder
         self.tied = dict(tied or {})
+        self.inputs = dict(inputs or {})
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, layer: str, fmt: Format) -> Path:
@@ -109,6 +116,7 @@ class BankView(Mapping[str, QuantisedWeight]):
 
     def __init__(self, bank: WeightBank, plan: Mapping[str, Format]) -> None:
         self._bank = bank
+        self.inputs = bank.inputs  # how what enters layers is rounded
         self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
 
     def __getitem__(self, layer: str) -> QuantisedWeight:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from negawatt.compress.export_huggingface_anatomy import Anatomy
+from negawatt.compress.export_huggingface_anatomy import Anatomy, model_class
 from negawatt.compress.export_huggingface_card import model_card
 from negawatt.compress.export_huggingface_files import (
     RECORD,
@@ -41,6 +41,9 @@ from negawatt.core.protocols import Precision
 from negawatt.core.records import Array, Format, QuantisedWeight
 from negawatt.models.licence import licence_in
 from negawatt.models.quiet import quiet
+
+_OPTIONAL = "pooler."  # no vector of a position goes through it, and few folders have it
+_LABELS = 2  # axes of the answers of a classifier
 
 
 def export(
@@ -97,6 +100,7 @@ def export(
             notes=remarks,
             sizes=(source.size, writer.size),
             compressed_tensors=version,
+            family=anatomy.family,
         )
         (folder / "README.md").write_text(text, encoding="utf-8")
         write_json(folder / RECORD, _record(stored, remarks))
@@ -125,16 +129,15 @@ def reload_check(
             then rounded, and widen them one module at a time: half the memory.
 
     Returns:
-        float32, [1, n, vocabulary].
+        float32, [1, n, vocabulary]; of an encoder hidden states, or labels, [1, 1, labels].
 
     Raises:
         BrokenWeights: transformers refuses the folder, or would fill in missing weights.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     library("version")  # named with its fix when missing
-    load: Callable[..., Any] = AutoModelForCausalLM.from_pretrained
+    load: Callable[..., Any] = model_class(read_json(out / "config.json")).from_pretrained
     # compressed-tensors draws its own progress bars, across the caller's display.
     with quiet(), contextlib.redirect_stderr(io.StringIO()), torch.inference_mode():
         try:
@@ -149,7 +152,12 @@ def reload_check(
                 f"transformers does not load {out}: {error}",
                 fix="export again with reader='transformers', or load it with the other reader",
             ) from error
-        wrong = {key: sorted(map(str, names)) for key, names in loaded.items() if names}
+        wrong = {key: sorted(map(str, names)) for key, names in loaded.items()}
+        wrong = {
+            key: kept
+            for key, names in wrong.items()
+            if (kept := [name for name in names if not name.startswith(_OPTIONAL)])
+        }
         if wrong:
             raise BrokenWeights(
                 f"transformers loads {out} only in part: {wrong}",
@@ -157,8 +165,9 @@ def reload_check(
             )
         if precision == "exact" and lean:
             _widen_in_turn(model)
-        logits = model.eval()(torch.tensor(np.array(tokens))).logits
-        values: Array = logits.float().numpy()
+        found = model.eval()(torch.tensor(np.array(tokens)))
+        said = found.logits if hasattr(found, "logits") else found.last_hidden_state
+        values: Array = (said if said.ndim > _LABELS else said[:, None]).float().numpy()
     return values
 
 

@@ -16,7 +16,7 @@ from negawatt.core.errors import (
     UnsupportedArchitecture,
     UsageError,
 )
-from negawatt.core.records import LayerKind, QuantisedWeight
+from negawatt.core.records import ENCODERS, LayerKind, QuantisedWeight
 from negawatt.models.quiet import quiet
 
 
@@ -36,7 +36,7 @@ class Anatomy:
     def read(cls, folder: Path) -> Anatomy:
         """Build the model without memory for its weights, and look at its modules."""
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoConfig
 
         from negawatt.models.experts import apart
 
@@ -47,7 +47,8 @@ class Anatomy:
             raise ModelError(
                 f"{folder} is quantised already", fix="start from the model at 16 bits"
             )
-        build: Callable[..., Any] = AutoModelForCausalLM.from_config
+        family = model_class(config)
+        build: Callable[..., Any] = getattr(family, "from_config", family)
         try:
             with quiet(), torch.device("meta"):
                 parsed = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -60,7 +61,8 @@ class Anatomy:
             ) from error
         names = {module: name for name, module in model.named_modules()}
         inside, outside = model.get_input_embeddings(), model.get_output_embeddings()
-        if inside not in names or outside not in names:
+        whole = config.get("model_type") in ENCODERS  # it may well have no head
+        if inside not in names or not (whole or outside in names):
             raise UnsupportedArchitecture(
                 f"{folder} has no token embedding or no head",
                 fix="give a causal language model",
@@ -73,10 +75,16 @@ class Anatomy:
             linear=linear,
             embeddings=frozenset(tables),
             embedding=names[inside],
-            head=names[outside],
-            tied=outside.weight is inside.weight,
+            head=names.get(outside, ""),
+            tied=outside is not None and outside.weight is inside.weight,
             other=frozenset(set(kinds) - set(linear) - tables),
         )
+
+    @property
+    def family(self) -> str:
+        """Class of an encoder; empty for a decoder."""
+        encoder = self.config.get("model_type") in ENCODERS
+        return str(model_class(self.config).__name__) if encoder else ""
 
     def kind(self, name: str) -> LayerKind:
         """What the layer does, and so how it may be stored."""
@@ -106,3 +114,17 @@ class Anatomy:
     def parts_ways(self, changed: Mapping[str, object]) -> bool:
         """True when a shared matrix has to be written twice."""
         return self.tied and (self.head in changed or self.embedding in changed)
+
+
+def model_class(config: Mapping[str, Any]) -> Any:
+    """What loads a model: an encoder's own class, or the one for all decoders.
+
+    >>> model_class({"model_type": "bert", "architectures": ["BertModel"]}).__name__
+    'BertModel'
+    """
+    import transformers
+
+    if config.get("model_type") not in ENCODERS:
+        return transformers.AutoModelForCausalLM
+    name = next(iter(config.get("architectures") or ()), "")
+    return getattr(transformers, name, transformers.AutoModel)

@@ -13,10 +13,12 @@ from negawatt.models.origin import locate
 # Labels of `card` that have a place of their own.
 _PLACED = ("name", "source", "licence")
 
+_WRITES = "tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0])"
+
 _TEMPLATE = """\
 ---
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {use}
 {front}tags:
 - compressed-tensors
 - negawatt
@@ -37,23 +39,23 @@ not notice, more where it does. `negawatt.json` lists them layer by layer.
 Needs `transformers`, `torch` and `compressed-tensors` (written with version {version}).
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer, {loader}
 
 folder = "."  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+model = {loader}.from_pretrained(folder, dtype="auto")
 tokens = tokenizer("Energy is", return_tensors="pt")
-print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))
+print({shown})
 ```
 
-transformers unpacks the weights at the first step and then computes at 16 bits: it gives this
+transformers unpacks the weights at the first step and then computes in {wide}: it gives this
 model's words, not its savings. The savings come from an engine that multiplies packed weights.
 Do not pass `dequantize=True`: transformers then reads every layer as if it had the format of the
 first group, and gives wrong text without a word of warning.
 
 ## How it was made
 
-Weights only: activations stay at 16 bits. Layers not counted here kept the source's values.
+Weights only: activations stay as they were. Layers not counted here kept the source's values.
 
 | Layers | Stored as |
 | --- | --- |
@@ -72,6 +74,7 @@ def model_card(
     notes: Sequence[str],
     sizes: tuple[int, int],
     compressed_tensors: str,
+    family: str = "",
 ) -> str:
     """The text of `README.md`.
 
@@ -81,11 +84,16 @@ def model_card(
         notes: Departures and limits, one sentence each.
         sizes: Weights of the source and of this folder. [B]
         compressed_tensors: Version of the library that packed them.
+        family: Class of an encoder, which loads it; empty for a decoder.
     """
     licence = card.get("licence", "").strip()
     facts = [(label, text) for label, text in card.items() if label not in _PLACED]
     return _TEMPLATE.format(
         front=front(card.get("source", ""), licence),
+        use=_use(family),
+        loader=family or "AutoModelForCausalLM",
+        shown="model(**tokens)[0]" if family else _WRITES,
+        wide="float32" if family else "16 bits",
         name=_line(card.get("name", "A smaller language model")),
         source=_line(card.get("source", "not stated")),
         licence=_line(licence) or "not stated by the source; ask its authors before passing it on",
@@ -96,6 +104,17 @@ def model_card(
         facts=_table(facts),
         notes="\n".join(f"- {_line(note)}." for note in notes) or "- Nothing was left out.",
     )
+
+
+def _use(family: str) -> str:
+    """What model hubs call the use of a model of this class.
+
+    >>> _use("BertForSequenceClassification"), _use("")
+    ('text-classification', 'text-generation')
+    """
+    ends = {"ForSequenceClassification": "text-classification", "ForMaskedLM": "fill-mask"}
+    known = (use for end, use in ends.items() if family.endswith(end))
+    return next(known, "feature-extraction" if family else "text-generation")
 
 
 def front(source: str, licence: str) -> str:

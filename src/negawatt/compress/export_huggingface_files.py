@@ -23,6 +23,7 @@ RECORD = "negawatt.json"
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+_POOLING = "*_Pooling/config.json"
 _COPIED = {".json", ".txt", ".model", ".jinja", ".tiktoken"}  # tokenizer and generation settings
 _LEGAL = ("license", "licence", "notice", "copying")
 _SHARES = 16  # a shard holds at most this part of the source, so memory stays low
@@ -196,6 +197,9 @@ def copy_company(source: Path, out: Path) -> None:
         legal = path.name.lower().startswith(_LEGAL)
         if path.is_file() and (path.suffix in _COPIED or legal) and not _ours(path.name):
             shutil.copyfile(path, out / path.name)
+    for path in sorted(source.glob(_POOLING)):  # how a model of sentences makes its vectors
+        (out / path.parent.name).mkdir(exist_ok=True)
+        shutil.copyfile(path, out / path.parent.name / path.name)
 
 
 def _ours(name: str) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
@@ -12,6 +13,9 @@ from negawatt.models.likeness import Likeness
 
 WIDE, HAVEN = Format(16), Format(8)
 _LEAST = 16  # weights that share a scale
+
+#: How products read what enters them: as floats, or as codes of 8 bits.
+Activations = Literal["float", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,14 @@ class Recipe:
         method: Name of a quantiser.
         transforms: Names of transforms that go before, in order.
         head: Format of head and embedding.
+        activations: What enters the linear layers inside the blocks.
     """
 
     format: Format
     method: str
     transforms: tuple[str, ...] = ()
     head: Format = HAVEN
+    activations: Activations = "float"
 
     def __post_init__(self) -> None:
         for fmt in (self.format, self.head):
@@ -51,18 +57,24 @@ class Operations:
     tokens: int  # of the text
     multiplications: int  # of all products, attention included
     narrow: float  # share of them with weights of 8 bits or fewer [1]
+    integer: float  # share of them that multiply codes with codes [1]
     float32_bytes: int  # of the original's weights [B]
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Reading with an engine, raced in turns against the same engine with 16-bit weights."""
+    """Reading with an engine, raced in turns against the same engine with the weights as they were.
+
+    An engine that multiplies no 16-bit numbers has one form of them, and both times are of it.
+    """
 
     engine: str
     tokens: int  # of the text
-    wide: Estimate  # CPU time with 16-bit weights [s/text]
+    wide: Estimate  # CPU time with 16-bit weights, in the number format the engine likes [s/text]
+    float32: Estimate  # of the same weights, computed in float32 [s/text]
     narrow: Estimate  # of the artifact [s/text]
     ratio: Estimate  # narrow over wide, paired [1]
+    float32_ratio: Estimate  # narrow over float32, paired [1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ class Quantised:
     speeds: tuple[Speed, ...] = ()  # of engines that got an artifact
     stated_bytes: int | None = None  # said beforehand: what the model adds to libraries [B]
     added_bytes: int | None = None  # measured: what it did add, until it was graded [B]
+    served: Mapping[str, Likeness] = field(default_factory=dict)  # engine -> what its artifact says
 
 
 def fitted(fmt: Format, cols: int) -> Format:

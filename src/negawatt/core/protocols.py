@@ -11,7 +11,7 @@ from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import Joules
-from negawatt.core.records import Array, Format, QuantisedWeight
+from negawatt.core.records import Array, Format, InputGrid, QuantisedWeight
 
 
 @runtime_checkable
@@ -242,6 +242,27 @@ class Runtime(Protocol):
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
     ) -> Kernel:
         """Build `copies` distinct [rows, cols] products in `fmt` for the cost table."""
+
+
+@runtime_checkable
+class RoundsInputs(Protocol):
+    """A `Runtime` whose products can round what enters them to 8 bits as well."""
+
+    @property
+    def input_formats(self) -> Sequence[Format]:
+        """The formats of weights that it multiplies with inputs of 8 bits, as codes with codes.
+
+        Empty for a reference that only computes what such products would.
+        """
+
+    def compress_with_inputs(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        inputs: Mapping[str, InputGrid],
+        out: Path,
+    ) -> None:
+        """As `compress`, and what enters the layers in `inputs` is rounded when the model runs."""
 
 
 class Measured(Protocol):

@@ -201,6 +201,38 @@ class QuantisedWeight:
     zero: Array
 
 
+@dataclass(frozen=True, slots=True)
+class InputGrid:
+    """The 256 levels that what enters a layer is rounded to, the same for every text.
+
+    `code = clip(round(input / factor / scale) + zero, 0, 255)`, and the weights that meet the
+    codes were multiplied by `factor`, column by column, before they were rounded.
+
+    >>> grid = InputGrid(low=-1.0, high=3.0)
+    >>> round(grid.scale, 5), grid.zero
+    (0.01569, 64)
+
+    Args:
+        low: Least value that is kept; smaller ones become it. At most 0.
+        high: Largest. Above `low`.
+        factor: What channels are divided by first, [cols]; nothing when empty.
+    """
+
+    low: float
+    high: float
+    factor: tuple[float, ...] = ()
+
+    @property
+    def scale(self) -> float:
+        """Distance of two levels."""
+        return (self.high - self.low) / 255
+
+    @property
+    def zero(self) -> int:
+        """The code of 0."""
+        return round(-self.low / self.scale)
+
+
 #: Layer name -> format. A layer that is absent stays as it was in the source.
 Plan = Mapping[str, Format]
 

@@ -73,6 +73,26 @@ def _lost(found: Quantised) -> dict[str, str]:
             "KL to the 16-bit model": f"{_range(kl)} nat/token",
             "same first choice": f"{quality.top1.value:.1%}",
         }
+    rows = _said(quality)
+    for name, own in found.served.items():
+        rows |= {f"{label}, as {name} serves it": told for label, told in _said(own).items()}
+    if found.operations is not None:
+        work = found.operations
+        rows["size beside float32"] = f"1 / {work.float32_bytes / found.size_bytes:.2f}"
+        rows[f"multiplications, {work.tokens} tokens"] = (
+            f"{work.multiplications / 1e9:.3f} G, {work.narrow:.1%} by narrow weights, "
+            f"{work.integer:.1%} of 8 bits by 8 bits"
+        )
+    for speed in found.speeds:
+        rows[f"CPU time of a text of {speed.tokens} in {speed.engine.split()[0]}"] = (
+            f"{speed.narrow.value * 1e3:.2f} ms, {_range(speed.ratio)} of 16 bits, "
+            f"{_range(speed.float32_ratio)} of float32"
+        )
+    return rows
+
+
+def _said(quality: Likeness) -> dict[str, str]:
+    """How like the original a model's answers are."""
     rows = {
         f"{quality.measure} to the original": _range(quality.distance),
         "same answer": f"{quality.same.value:.1%}",
@@ -82,16 +102,6 @@ def _lost(found: Quantised) -> dict[str, str]:
         rows[task.name] = (
             f"{task.value:.4f}, was {task.base:.4f} "
             f"({change.value:+.4f}, {change.low:+.4f} to {change.high:+.4f})"
-        )
-    if found.operations is not None:
-        work = found.operations
-        rows["size beside float32"] = f"1 / {work.float32_bytes / found.size_bytes:.2f}"
-        rows[f"multiplications, {work.tokens} tokens"] = (
-            f"{work.multiplications / 1e9:.3f} G, {work.narrow:.1%} by narrow weights"
-        )
-    for speed in found.speeds:
-        rows[f"CPU time of a text in {speed.engine.split()[0]}"] = (
-            f"{speed.narrow.value * 1e3:.2f} ms, {_range(speed.ratio)} of 16-bit weights"
         )
     return rows
 

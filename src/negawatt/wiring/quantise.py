@@ -12,7 +12,7 @@ from negawatt import wiring
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
-    from negawatt.compress.quantised import Quantised
+    from negawatt.compress.quantised import Activations, Quantised
 
 
 def quantise(  # noqa: PLR0913  # as many choices as the command has
@@ -21,6 +21,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     format: str = "int4-g128-asym",  # noqa: A002  # the word of the command and of the records
     method: str = "polished",
     transforms: Sequence[str] = (),
+    activations: Activations = "float",
     head: str = "int8-row-sym",
     targets: Sequence[str] | None = None,
     out: Path | None = None,
@@ -36,6 +37,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         format: Of the linear layers, by name; see `negawatt.core.records.Format`.
         method: Name of a quantiser, such as "rtn", "gptq", "signround" or "polished".
         transforms: Names of transforms that go before, in order: "awq", "smooth", "rotate".
+        activations: What enters the layers of an encoder: "float", or codes of 8 bits, "int8".
         head: Format of head and embedding; "bf16" leaves them as they are.
         targets: What to write: "huggingface" or names of engines; nothing when empty. For a
             decoder "huggingface" when None, for an encoder "openvino".
@@ -70,7 +72,9 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         targets = (HUGGINGFACE,) if find_encoder(model) is None else ("openvino",)
     request = Request(
         model=model,
-        recipe=Recipe(Format.parse(format), method, tuple(transforms), Format.parse(head)),
+        recipe=Recipe(
+            Format.parse(format), method, tuple(transforms), Format.parse(head), activations
+        ),
         targets=tuple(dict.fromkeys(targets)),
         out=out or wiring.default_out(model),
         text=text,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from rich.console import Console
 from small_encoder import WORDS, manual, small_encoder
 
@@ -19,6 +20,7 @@ from negawatt.compress.quantised import Quantised
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.models.likeness import Likeness
+from negawatt.models.quiet import quiet
 from negawatt.reports.quantised import show
 
 
@@ -58,9 +60,14 @@ def test_it_tells_likeness_task_operations_and_speed(found: tuple[Quantised, Pat
     assert work.multiplications == 128 * linear + 2 * 2 * 128 * 128 * 64
     assert work.narrow == pytest.approx(128 * linear / work.multiplications)
     assert result.size_bytes < 0.3 * work.float32_bytes
-    (speed,) = result.speeds
-    assert speed.tokens == 128
-    assert 0 < speed.ratio.value < 20
+    assert [speed.tokens for speed in result.speeds] == [128, 16]
+    for speed in result.speeds:
+        assert 0 < speed.ratio.value < 20
+        assert 0 < speed.float32_ratio.value < 20
+        assert speed.narrow.value < 1
+    served = result.served["openvino"]
+    assert served.task is not None
+    assert served.distance.value == pytest.approx(quality.distance.value, rel=0.5)
 
 
 def test_the_artifact_says_what_was_graded(found: tuple[Quantised, Path]) -> None:
@@ -137,13 +144,94 @@ def test_a_second_run_goes_on_from_the_first(
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"transforms": ("awq",)}, "decoders"), ({"targets": ("huggingface",)}, "huggingface")],
+    [
+        ({"transforms": ("awq",)}, "decoders"),
+        ({"transforms": ("smooth",)}, "nothing to balance"),
+        ({"activations": "int8", "targets": ("huggingface",)}, "holds weights"),
+        ({"activations": "int8", "targets": ("llamacpp",)}, "no format"),
+        (
+            {"activations": "int8", "format": "int4-g32-sym", "targets": ("openvino",)},
+            "not in int4",
+        ),
+    ],
 )
 def test_what_encoders_do_not_have_is_refused(
     found: tuple[Quantised, Path], tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
+    if "llamacpp" in changes.get("targets", ()):
+        pytest.importorskip("llama_cpp")
     with pytest.raises(UsageError, match=told):
         run(found[1].parent / "model", tmp_path, **changes)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory, task: Path) -> tuple[Quantised, Path]:
+    """Weights and inputs of 8 bits, for both engines that multiply them."""
+    for engine in ("openvino", "onnxruntime"):
+        pytest.importorskip(engine)
+    folder = tmp_path_factory.mktemp("narrow")
+    out = folder / "out"
+    asked = {"targets": ("openvino", "onnxruntime"), "transforms": ("smooth",), "task": task}
+    return run(small_encoder(folder / "model"), out, activations="int8", **asked), out
+
+
+def test_inputs_of_8_bits_are_scored_as_each_engine_serves_them(
+    narrow: tuple[Quantised, Path],
+) -> None:
+    result, _ = narrow
+    assert result.operations is not None
+    assert result.operations.integer == result.operations.narrow > 0.5
+    assert set(result.served) == {"openvino", "onnxruntime"}
+    for own in result.served.values():
+        assert 0 < own.distance.value < 0.05
+    assert any("12 of 12 layers" in note for note in result.notes)
+    assert len(result.speeds) == 4
+
+
+def plain(name: str, out: Path, tokens: NDArray[np.int64]) -> Any:
+    """What an artifact says in the engine itself, with nothing of ours."""
+    asked = {"tokens": tokens, "mask": np.ones_like(tokens)}
+    if name == "openvino":
+        core = pytest.importorskip("openvino").Core()
+        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        return core.compile_model(out / "model.xml", "CPU", hint)(asked)["ending"]
+    engine = pytest.importorskip("onnxruntime")
+    session = engine.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    return session.run(None, asked)[0]
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_the_engine_itself_loads_the_artifact(name: str, narrow: tuple[Quantised, Path]) -> None:
+    _, out = narrow
+    tokens = np.random.default_rng(0).integers(5, WORDS, (2, 17))
+    graded = next((out / "work").glob("graded-*"))
+    with TorchRuntime().open(graded, RunOptions(precision="exact")) as session:
+        wanted = session.forward(tokens)
+    found = plain(name, out / name, tokens)
+    assert np.square(found - wanted).sum() < 1e-3 * np.square(wanted).sum()
+
+
+@pytest.mark.parametrize("fmt", ["int8-row-sym", "int4-g32-sym"])
+def test_transformers_loads_what_is_written_for_it(fmt: str, tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    pytest.importorskip("compressed_tensors")
+    out = tmp_path / "out"
+    result = run(small_encoder(tmp_path / "model"), out, format=fmt, targets=("huggingface",))
+    assert result.artifacts == {"huggingface": "huggingface"}
+    folder = out / "huggingface"
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["quantization_config"]["format"] == "pack-quantized"
+    assert "feature-extraction" in (folder / "README.md").read_text(encoding="utf-8")
+    tokens = np.random.default_rng(0).integers(5, WORDS, (2, 17))
+    with quiet(), torch.inference_mode():
+        loaded = transformers.AutoModel.from_pretrained(folder, dtype="auto").eval()
+        found = loaded(input_ids=torch.from_numpy(tokens)).last_hidden_state.float().numpy()
+    graded = next((out / "work").glob("graded-*"))
+    with TorchRuntime().open(graded, RunOptions(precision="exact")) as session:
+        wanted = session.forward(tokens)
+    assert np.square(found - wanted).sum() < 1e-4 * np.square(wanted).sum()
 
 
 def test_the_page_and_the_json_have_the_figures(

@@ -8,13 +8,8 @@ from typing import Any
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.prune import work as tasks
 from negawatt.actions.prune.job import Prune
-from negawatt.actions.quantise.encoder import (
-    EncoderJob,
-    check_task,
-    read_all,
-    read_windows,
-    usual_task,
-)
+from negawatt.actions.quantise.encoder import EncoderJob, check_task, usual_task
+from negawatt.actions.quantise.encoder_work import read_all, read_windows
 from negawatt.compress.pruned import no_heads, no_vocabulary
 from negawatt.core.errors import TextError
 from negawatt.models.encoder import ending_of

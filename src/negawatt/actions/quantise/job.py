@@ -24,10 +24,10 @@ from negawatt.actions.quantise.room import RELOADING, WHOLE, check_memory, free_
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.bound import Bound
 from negawatt.compress.quantised import Quantised, plan_of
-from negawatt.core.errors import NumericsGateFailed
+from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
-from negawatt.core.records import Format, Quality, Workload
+from negawatt.core.records import Format, InputGrid, Quality, Workload
 from negawatt.meters import measure
 from negawatt.models.licence import licence_of
 from negawatt.models.quality import Reference
@@ -38,7 +38,7 @@ T = TypeVar("T")
 _VERSION = 2  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
 _DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
-_SAME = 1e-3  # between two carriers of the same weights, by `apart`
+SAME = 1e-3  # between two carriers of the same weights, by `apart`
 _PROBE = 64  # tokens on which they are compared
 
 
@@ -82,6 +82,11 @@ def quantise(
             shop = tools.workshop
             shop.change(tools.reference)
             kind = _kind(request.model)
+            if kind is Job and request.recipe.activations != "float":
+                raise UsageError(
+                    "activations of 8 bits are for encoders",
+                    fix="leave --activations out for a decoder",
+                )
             return kind(request, tools, targets, effort or Effort(), work).run()
         finally:
             tools.workshop.close()
@@ -103,6 +108,7 @@ class Job:
         self.request, self.tools, self.targets, self.work = request, tools, targets, work
         self.remarks: list[str] = []
         self.recipe = request.recipe
+        self.inputs: Mapping[str, InputGrid] = {}  # how what enters layers is rounded
         self.order = Order(
             model=request.model,
             max_loss=_ANY_LOSS,
@@ -246,7 +252,7 @@ class Job:
 
     def _rounded(self, source: ModelSource, plan: Mapping[str, Format]) -> tuple[WeightBank, Spent]:
         shared = {one.tied_to: one.name for one in source.layers if one.tied_to}
-        bank = WeightBank(self.work / f"bank-{self.key}", shared)
+        bank = WeightBank(self.work / f"bank-{self.key}", shared, self.inputs)
         given = (source, plan, self.recipe.method, self.windows, bank)
         spent = self.journal.step(
             "round", Spent, lambda: self._timed(tasks.round_layers, *given)[1]
@@ -303,7 +309,7 @@ class Job:
             else:
                 found = shop.call(tasks.write_served, tools, engine, source, view, (out, tokens))
             apart = self.apart(wanted, found)
-            if not apart < _SAME:
+            if not apart < SAME:
                 raise NumericsGateFailed(
                     f"the {name} artifact, reloaded, differs from the graded model by {apart:.2e}",
                     fix="report it with `negawatt doctor --json`; the other artifacts are good",
@@ -327,7 +333,7 @@ class Job:
         """How far two carriers of the same weights are from each other. [nat/token]"""
         return divergence(one, other)
 
-    def card(self, quality: Quality) -> dict[str, str]:
+    def card(self, quality: Any) -> dict[str, str]:
         """What the model card says."""
         recipe, loss = self.recipe, quality.loss
         before = f" after {' and '.join(recipe.transforms)}" if recipe.transforms else ""

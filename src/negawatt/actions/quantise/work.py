@@ -16,8 +16,9 @@ from negawatt.actions.optimize import finish
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.optimize.stages import context_of
 from negawatt.compress.bank import BankView, WeightBank
-from negawatt.core.protocols import RunOptions, Runtime, Session
-from negawatt.core.records import ENCODERS, Format, Quality
+from negawatt.core.errors import UsageError
+from negawatt.core.protocols import RoundsInputs, RunOptions, Runtime, Session
+from negawatt.core.records import ENCODERS, Format, InputGrid, Quality
 from negawatt.models.corpus import Corpus, split
 from negawatt.models.load import load_tokenizer
 from negawatt.models.prose import load_text
@@ -63,13 +64,33 @@ def round_layers(
     bank: WeightBank,
 ) -> int:
     """Round every layer in its format; returns how many layers."""
+    from negawatt.compress.activations import balanced
     from negawatt.compress.calibrate import fill_bank
 
     def tell(done: int, total: int) -> None:
         tools.progress("candidates", done / total)
 
-    fill_bank(loaded(source), source.layers, plan, windows, bank, tell, method=method)
+    model = loaded(source)
+    balanced(model, bank.inputs)
+    fill_bank(model, source.layers, plan, windows, bank, tell, method=method)
     return len(source.layers)
+
+
+def find_inputs(
+    tools: Tools,
+    source: ModelSource,
+    windows: NDArray[np.int64],
+    fmt: Format,
+    balance: bool,  # noqa: FBT001  # workers are given their arguments in order
+) -> dict[str, InputGrid]:
+    """How what enters the layers of an encoder is to be rounded."""
+    from negawatt.compress.activations import input_grids
+
+    def tell(done: int, total: int) -> None:
+        tools.progress("transform", done / total)
+
+    model = loaded(source)
+    return input_grids(model, source.layers, windows, fmt, tell, balance=balance)
 
 
 def loaded(source: ModelSource) -> Any:
@@ -198,7 +219,7 @@ def write_served(
     engine.convert(source.folder, wide)
 
     def write(place: Path) -> None:
-        engine.compress(wide, weights, place)
+        compress(engine, wide, weights, place)
         finish.add_company(source.folder, place)
 
     finish.replace(out, write)
@@ -215,5 +236,22 @@ def build(tools: Tools, source: ModelSource, weights: BankView, place: Path) -> 
     wide = place.with_name(f"{place.name}.wide")
     shutil.rmtree(wide, ignore_errors=True)
     tools.reference.convert(source.folder, wide)
-    tools.reference.compress(wide, weights, place)
+    compress(tools.reference, wide, weights, place)
     shutil.rmtree(wide, ignore_errors=True)
+
+
+def compress(engine: Runtime, wide: Path, weights: BankView, place: Path) -> None:
+    """The weights put into an engine's own form, with rounded inputs where there are such.
+
+    Raises:
+        UsageError: there are, and the engine has no such products.
+    """
+    if not weights.inputs:
+        engine.compress(wide, weights, place)
+    elif isinstance(engine, RoundsInputs):
+        engine.compress_with_inputs(wide, weights, weights.inputs, place)
+    else:
+        raise UsageError(
+            f"{engine.name} does not round what enters its products to 8 bits",
+            fix="leave --activations out, or choose openvino or onnxruntime",
+        )

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import BrokenWeights, NotAModel, OutputError, UsageError
 from negawatt.core.protocols import RunOptions
-from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.records import Format, InputGrid, QuantisedWeight
 from negawatt.core.serving import Serving
 
 MANIFEST = "negawatt-artifact.json"
@@ -95,6 +95,34 @@ def checked_fit(
                 fix="quantise this layer's own weights, in a format whose group divides its width",
             )
         yield name, place, weight
+
+
+def check_inputs(
+    places: Mapping[str, Place],
+    weights: Mapping[str, QuantisedWeight],
+    inputs: Mapping[str, InputGrid],
+    formats: Sequence[Format],
+) -> None:
+    """Raise `UsageError` where inputs cannot be rounded before they meet these weights.
+
+    Args:
+        places: Of the model's matrices.
+        weights: That take their place.
+        inputs: Grids by layer name.
+        formats: Of weights that the engine multiplies with codes; all of them when empty.
+    """
+    for name, grid in inputs.items():
+        if name not in weights or (grid.factor and len(grid.factor) != places[name].cols):
+            raise UsageError(
+                f"the inputs of {name} cannot be rounded: it has no new weights, or another width",
+                fix="round inputs and weights of the same layers of one model",
+            )
+        if formats and weights[name].format not in formats:
+            can = ", ".join(fmt.name for fmt in formats)
+            raise UsageError(
+                f"{name} in {weights[name].format} is not multiplied with inputs of 8 bits",
+                fix=f"choose {can}, or leave --activations out",
+            )
 
 
 @contextmanager

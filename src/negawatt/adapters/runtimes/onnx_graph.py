@@ -11,12 +11,21 @@ from typing import Any
 import torch
 
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
-from negawatt.adapters.runtimes.huggingface import is_matrix, load, matrices, quiet, stored_dtype
+from negawatt.adapters.runtimes.huggingface import (
+    is_encoder,
+    is_matrix,
+    load,
+    matrices,
+    quiet,
+    stored_dtype,
+)
+from negawatt.adapters.runtimes.onnx_encoder_graph import traced_encoder
 from negawatt.adapters.runtimes.onnx_engine import onnx
+from negawatt.adapters.runtimes.onnx_inputs import Rounding
 from negawatt.adapters.runtimes.onnx_weights import CONTRIB, FILE, Blob, copied, lookup, product
 from negawatt.adapters.runtimes.traced_step import Step, cache_shape
 from negawatt.core.errors import UnsupportedArchitecture
-from negawatt.core.records import QuantisedWeight
+from negawatt.core.records import InputGrid, QuantisedWeight
 
 GRAPH = "model.onnx"
 _OPSET = 17
@@ -43,14 +52,14 @@ def build(folder: Path, out: Path) -> dict[str, Place]:
     model = load(folder, stored_dtype(folder))
     kept = {name: param.data for name, param in model.named_parameters()}
     hollow(model)
-    graph = traced(model)
-    head = next(
-        name for name, module in model.named_modules() if module is model.get_output_embeddings()
-    )
+    graph = traced_encoder(model) if is_encoder(folder) else traced(model)
+    graph.opset_import.append(onnx().helper.make_opsetid(CONTRIB, _CONTRIB_VERSION))
+    last = model.get_output_embeddings()  # an encoder may have none
+    head = next((name for name, module in model.named_modules() if module is last), "")
     with (out / FILE).open("wb") as file:
         places = _fill(graph.graph, kept, model, Blob(file), head)
     missing = set(shapes) - set(places)
-    if missing:
+    if missing and not is_encoder(folder):  # which may have matrices that nothing reads
         raise UnsupportedArchitecture(
             f"{min(missing)} is read in a way this converter does not know",
             fix="use the runtime openvino or torch for this model",
@@ -118,7 +127,6 @@ def traced(model: Any) -> Any:
         )
         graph = onnx().load(path)
     _unfold(graph.graph)
-    graph.opset_import.append(onnx().helper.make_opsetid(CONTRIB, _CONTRIB_VERSION))
     return graph
 
 
@@ -236,9 +244,15 @@ def in_order(nodes: Sequence[Any], known: Iterable[str]) -> list[Any]:
 
 
 def rewrite(
-    base: Path, layers: Mapping[str, Place], weights: Mapping[str, QuantisedWeight], out: Path
+    base: Path,
+    layers: Mapping[str, Place],
+    weights: Mapping[str, QuantisedWeight],
+    out: Path,
+    inputs: Mapping[str, InputGrid] | None = None,
 ) -> dict[str, Place]:
     """Write the graph in `base` anew with the layers in `weights` as codes; returns the places.
+
+    What enters the layers in `inputs` is rounded to 8 bits.
 
     Raises:
         UsageError: a layer is unknown, or its codes do not fit it or the engine.
@@ -253,6 +267,7 @@ def rewrite(
     fresh: set[str] = set()  # tensors whose bytes are in the new file already
     with (out / FILE).open("wb") as file:
         blob = Blob(file)
+        rounding = Rounding(inputs or {}, blob)
         for name, place, weight in checked_fit(layers, weights):
             places[name] = place.stored_as(weight.format)
             old = named[f"negawatt/{name}"]
@@ -260,6 +275,8 @@ def rewrite(
                 end = maker[f"{name}/rows"].output[0]
                 made = lookup(weight, name, (old.input[1], end), blob)
                 gone.add(id(maker[end]))
+            elif rounding.takes(name):
+                made = rounding.product(weight, name, (old.input[0], old.output[0]))
             else:
                 made = product(weight, name, (old.input[0], old.output[0]), blob)
             gone.add(id(old))

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from negawatt.adapters.runtimes.artifact import Manifest, Place, seal, unseal, writing
+from negawatt.adapters.runtimes.artifact import Manifest, Place, check_inputs, seal, unseal, writing
 from negawatt.adapters.runtimes.onnx_engine import installed
 from negawatt.adapters.runtimes.onnx_weights import FILE, FORMATS
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
-from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.records import Format, InputGrid, QuantisedWeight
 
 _NAME = "onnxruntime"
+_READS, _WHOLE = "reads", "whole texts"  # a fact of encoders
 
 
 class OnnxRuntime:
@@ -61,10 +62,12 @@ class OnnxRuntime:
             UnsupportedArchitecture: its graph has matrices in unknown places.
             OutputError: `out` is in use or cannot be written.
         """
+        from negawatt.adapters.runtimes.huggingface import is_encoder
         from negawatt.adapters.runtimes.onnx_graph import build
 
+        facts = {_READS: _WHOLE} if is_encoder(model) else {}
         with writing(out) as folder:
-            self._seal(folder, build(model, folder))
+            self._seal(folder, build(model, folder), facts)
 
     def compress(
         self,
@@ -84,12 +87,34 @@ class OnnxRuntime:
             UsageError: a layer is unknown, or its codes do not fit it or the engine.
             OutputError: `out` is in use or cannot be written.
         """
+        del joint
+        self.compress_with_inputs(converted, weights, {}, out)
+
+    @property
+    def input_formats(self) -> Sequence[Format]:
+        """What the engine multiplies with inputs of 8 bits, as integers."""
+        return (Format(8),)
+
+    def compress_with_inputs(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        inputs: Mapping[str, InputGrid],
+        out: Path,
+    ) -> None:
+        """As `compress`, and what enters the layers in `inputs` is rounded to 8 bits.
+
+        Raises:
+            UsageError: as `compress`, or a layer's weights are in a format that is not
+                multiplied with codes.
+        """
         from negawatt.adapters.runtimes.onnx_graph import rewrite
 
-        del joint
         base = unseal(converted, _NAME)
+        check_inputs(base.layers, weights, inputs, self.input_formats)
         with writing(out) as folder:
-            self._seal(folder, rewrite(converted, base.layers, weights, folder))
+            places = rewrite(converted, base.layers, weights, folder, inputs)
+            self._seal(folder, places, base.facts)
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
         """Load an artifact.
@@ -99,11 +124,13 @@ class OnnxRuntime:
             BrokenWeights: it was cut short.
             RuntimeUnavailable: the engine cannot run it here.
         """
-        size = unseal(artifact, _NAME).files[FILE]
+        manifest = unseal(artifact, _NAME)
         offered(options.cache, self.caches, _NAME)
+        from negawatt.adapters.runtimes.onnx_encoder import OnnxEncoder
         from negawatt.adapters.runtimes.onnx_session import OnnxSession
 
-        return OnnxSession(artifact, options, size)
+        kind = OnnxEncoder if manifest.facts.get(_READS) == _WHOLE else OnnxSession
+        return kind(artifact, options, manifest.files[FILE])
 
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
@@ -122,5 +149,5 @@ class OnnxRuntime:
 
         return OnnxKernel(rows, cols, fmt, copies=copies, options=options)
 
-    def _seal(self, folder: Path, places: Mapping[str, Place]) -> None:
-        seal(folder, Manifest(_NAME, f"onnxruntime {self._version}", places))
+    def _seal(self, folder: Path, places: Mapping[str, Place], facts: Mapping[str, str]) -> None:
+        seal(folder, Manifest(_NAME, f"onnxruntime {self._version}", places, facts=facts))

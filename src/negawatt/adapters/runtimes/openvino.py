@@ -10,6 +10,7 @@ from negawatt.adapters.runtimes.artifact import (
     Manifest,
     Place,
     as_meant,
+    check_inputs,
     seal,
     unseal,
     writing,
@@ -18,13 +19,14 @@ from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_graph import LAYOUTS
+from negawatt.adapters.runtimes.openvino_inputs import round_inputs
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import OutputError
 from negawatt.core.protocols import Kernel, RunOptions, Session
-from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.records import Format, InputGrid, QuantisedWeight
 
 _GRAPH = "model.xml"
 _WEIGHTS = "model.bin"  # the engine names it after the graph
@@ -120,6 +122,32 @@ class OpenVinoRuntime:
         with writing(out) as folder:
             graph = ov.Core().read_model(converted / _GRAPH)
             places = replace_weights(graph, base.layers, weights, joint)
+            _finish(graph, places, folder)
+
+    @property
+    def input_formats(self) -> Sequence[Format]:
+        """What the engine multiplies with inputs of 8 bits, as integers."""
+        return (Format(8),)
+
+    def compress_with_inputs(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        inputs: Mapping[str, InputGrid],
+        out: Path,
+    ) -> None:
+        """As `compress`, and what enters the layers in `inputs` is rounded to 8 bits.
+
+        Raises:
+            UsageError: as `compress`, or a layer's weights are in a format that is not
+                multiplied with codes.
+        """
+        base = unseal(converted, self.name)
+        check_inputs(base.layers, weights, inputs, self.input_formats)
+        with writing(out) as folder:
+            graph = ov.Core().read_model(converted / _GRAPH)
+            places = replace_weights(graph, base.layers, weights)
+            round_inputs(graph, places, weights, inputs)
             _finish(graph, places, folder)
 
     def open(self, artifact: Path, options: RunOptions) -> Session:

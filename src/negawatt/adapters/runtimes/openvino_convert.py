@@ -18,8 +18,7 @@ from negawatt.adapters.runtimes.huggingface import (
 )
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_experts import on_demand
-from negawatt.adapters.runtimes.torch_session import ending
-from negawatt.adapters.runtimes.traced_step import Step, cache_shape
+from negawatt.adapters.runtimes.traced_step import Reading, Step, cache_shape
 from negawatt.core.errors import UnsupportedArchitecture
 
 _PATCH = "_openvino_module_extension_patch_orig_forward"
@@ -81,18 +80,6 @@ def _trace_encoder(model: Any) -> ov.Model:
     graph.outputs[0].get_tensor().set_names({"ending"})
     graph.reshape({name: ov.PartialShape([-1, -1]) for name in ("tokens", "mask")})
     return graph
-
-
-class Reading(torch.nn.Module):
-    """An encoder with the inputs and the output that its graph has."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """What the model ends in, [batch, positions or 1, width]."""
-        return ending(self.model(input_ids=tokens, attention_mask=mask))
 
 
 def _traced(model: Any, step: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> ov.Model:

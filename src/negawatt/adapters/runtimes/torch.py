@@ -8,13 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from negawatt.adapters.runtimes.artifact import Manifest, Place, checked_fit, seal, unseal, writing
+from negawatt.adapters.runtimes.artifact import (
+    Manifest,
+    Place,
+    check_inputs,
+    checked_fit,
+    seal,
+    unseal,
+    writing,
+)
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
-from negawatt.core.records import Format, QuantisedWeight
+from negawatt.core.records import Format, InputGrid, QuantisedWeight
 
 _CODES = "negawatt-codes.safetensors"
+_INPUTS = "negawatt-inputs.json"
 _KEPT = (".json", ".safetensors", ".jinja", ".model", ".txt")
 
 
@@ -89,9 +98,25 @@ class TorchRuntime:
 
         Values do not depend on `joint`, and this engine keeps layers apart.
         """
+        del joint
+        self.compress_with_inputs(converted, weights, {}, out)
+
+    @property
+    def input_formats(self) -> Sequence[Format]:
+        """Empty: inputs of 8 bits are only simulated, with weights of any format."""
+        return ()
+
+    def compress_with_inputs(
+        self,
+        converted: Path,
+        weights: Mapping[str, QuantisedWeight],
+        inputs: Mapping[str, InputGrid],
+        out: Path,
+    ) -> None:
+        """As `compress`; what enters the layers in `inputs` is put on its levels, in floats."""
+        from negawatt.adapters.runtimes.torch_inputs import save_inputs
         from negawatt.adapters.runtimes.torch_weights import save_codes
 
-        del joint
         base = unseal(converted, self.name)
         layers = dict(base.layers)
 
@@ -100,11 +125,14 @@ class TorchRuntime:
                 layers[name] = place.stored_as(weight.format)
                 yield name, weight
 
+        check_inputs(base.layers, weights, inputs, self.input_formats)
         with writing(out) as folder:
             for file in base.files:
-                if file != _CODES:
+                if file not in {_CODES, _INPUTS}:
                     _link(converted / file, folder / file)
             save_codes(taken(), folder / _CODES)
+            if inputs:
+                save_inputs(inputs, folder / _INPUTS)
             seal(folder, Manifest(self.name, f"torch {self.version}", layers))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
@@ -112,6 +140,7 @@ class TorchRuntime:
         import torch
 
         from negawatt.adapters.runtimes.huggingface import is_encoder, load, stored_dtype
+        from negawatt.adapters.runtimes.torch_inputs import read_inputs, round_inputs
         from negawatt.adapters.runtimes.torch_session import TorchEncoder, TorchSession
         from negawatt.adapters.runtimes.torch_weights import install, read_codes
 
@@ -122,6 +151,8 @@ class TorchRuntime:
         codes = artifact / _CODES
         coded = dict(read_codes(codes)) if _CODES in manifest.files else {}
         held = install(model, coded, exact=exact)
+        if _INPUTS in manifest.files:
+            round_inputs(model, read_inputs(artifact / _INPUTS))
         kind = TorchEncoder if is_encoder(artifact) else TorchSession
         return kind(model, options.threads, held)
 

@@ -1,4 +1,4 @@
-"""One forward pass with the key-value cache as plain inputs and outputs, for engines that trace."""
+"""One forward pass with nothing kept inside, for engines that trace."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from negawatt.adapters.runtimes.torch_session import ending
 
 
 class Step(torch.nn.Module):
@@ -44,6 +46,18 @@ class Step(torch.nn.Module):
         ).logits
         present = [t for layer in cache.layers for t in (layer.keys, layer.values)]
         return (logits.float(), *present)
+
+
+class Reading(torch.nn.Module):
+    """An encoder with the inputs and the output that its graph has."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What the model ends in, [batch, positions or 1, width]."""
+        return ending(self.model(input_ids=tokens, attention_mask=mask))
 
 
 def cache_shape(model: Any) -> tuple[int, int]:
