@@ -6,8 +6,9 @@ Each case is one `negawatt prune`; its command stands in the file beside its fig
 are in `bench/results/prune.json` already are kept, and a case that was stopped goes on where it
 was, so the command may be given again until all is done. Data as `negawatt` finds them
 (`NEGAWATT_DATA`). The time of reading is CPU time in the engine in turns with the base at 16 bits,
-on one thread: what joules follow on a machine where none are measured. Budgets of healing are by
-the wall, so run it with nothing else on the machine.
+on one thread: what joules follow on a machine where none are measured. Most budgets of healing are
+by the wall, so run it with nothing else on the machine. Model packages are named in the README of
+the data.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SECOND = {"importance": "second-order"}
 #: Cases by name: the model and what `negawatt.prune` is asked for.
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "minilm-ffn50": (MINILM, {"ffn": "50%", **SECOND}),
-    "minilm-ffn42-healed": (MINILM, {"ffn": "42%", "heal": "3m", **SECOND}),
+    "minilm-ffn42-healed": (MINILM, {"ffn": "42%", **SECOND, "heal": "120J"}),
     "minilm-ffn25-healed": (MINILM, {"ffn": "25%", "heal": "5m", **SECOND}),
     "minilm-ffn50-blocks5-healed": (MINILM, {"ffn": "50%", "blocks": 5, "heal": "5m", **SECOND}),
     "smollm2-vocabulary": (SMOLLM2, {"vocabulary": "16384"}),
