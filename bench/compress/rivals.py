@@ -114,7 +114,10 @@ def _run(command: Sequence[str | Path]) -> dict[str, Any] | str:
         return f"not done within {LIMIT_S} s"
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
-        found: dict[str, Any] = json.loads(lines[-1])
+        try:
+            found: dict[str, Any] = json.loads(lines[-1])
+        except ValueError:
+            return f"its last line is no answer: {lines[-1][:_TAIL]}"
         return found
     said = done.stderr.strip().splitlines() or ["nothing"]
     return f"it ended with status {done.returncode}: {said[-1][:_TAIL]}"

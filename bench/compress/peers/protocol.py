@@ -115,7 +115,8 @@ def answer(
 
         named = {f"{name}.weight": np.ascontiguousarray(one) for name, one in values.items()}
         save_file(named, out)
-    print(json.dumps({**spent.told, "plan": plan}))
+    # on a line of its own: a tool's progress bar may have left the last one open
+    print("\n" + json.dumps({**spent.told, "plan": plan}))
     sys.stdout.flush()
 
 
