@@ -27,8 +27,7 @@ pipeline_tag: {use}
 # {name}
 
 A language model whose weights were made smaller by negawatt, so that the same work takes fewer
-joules. Each weight matrix has the number of bits that a search gave it: few where the model does
-not notice, more where it does. `negawatt.json` lists them layer by layer.
+joules. `negawatt.json` lists the format of every weight matrix, layer by layer.
 
 - **Made from:** {source}
 - **Licence:** {licence}
@@ -95,7 +94,7 @@ def model_card(
         shown="model(**tokens)[0]" if family else _WRITES,
         wide="float32" if family else "16 bits",
         name=_line(card.get("name", "A smaller language model")),
-        source=_line(card.get("source", "not stated")),
+        source=_line(origin_told(card.get("source", "not stated"))),
         licence=_line(licence) or "not stated by the source; ask its authors before passing it on",
         before=_megabytes(sizes[0]),
         after=_megabytes(sizes[1]),
@@ -133,6 +132,20 @@ def front(source: str, licence: str) -> str:
     if known:
         told += f"base_model: {source.partition('@')[0]}\nbase_model_relation: quantized\n"
     return told
+
+
+def origin_told(source: str) -> str:
+    """The model's name as a card may tell it: where it lay on somebody's disk is nobody's business.
+
+    >>> origin_told("org/name"), origin_told("a random Llama")
+    ('org/name', 'a random Llama')
+    """
+    try:
+        found = locate(source)
+    except ModelError:
+        return source
+    local = found.path is not None and not source.startswith("package:")
+    return f"{found.path.name} (a local model)" if local and found.path else source
 
 
 def format_rows(formats: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from negawatt.compress.export_huggingface_card import format_rows, front
+from negawatt.compress.export_huggingface_card import format_rows, front, origin_told
 from negawatt.core.estimate import Estimate
 from negawatt.core.quantities import GramsPerKWh
 from negawatt.ledger.footprint import operational_emissions, stated_intensity, world_intensity
@@ -271,7 +271,7 @@ def _short(facts: Facts, kind: str) -> str:
     licence = licence_of(facts.model)
     library = f"library_name: {_LIBRARIES[kind]}\n" if kind in _LIBRARIES else ""
     made = [
-        f"**Made from:** {facts.model}",
+        f"**Made from:** {origin_told(facts.model)}",
         f"**Licence:** {licence or 'not stated by the source; ask its authors'}",
         f"**Loaded by:** {_LOADED.get(kind, f'the runtime {kind} of negawatt')}",
     ]

@@ -335,14 +335,15 @@ class Job:
 
     def card(self, quality: Any) -> dict[str, str]:
         """What the model card says."""
-        recipe, loss = self.recipe, quality.loss
+        recipe, loss, kl = self.recipe, quality.loss, quality.kl
         before = f" after {' and '.join(recipe.transforms)}" if recipe.transforms else ""
         return {
             "name": f"{Path(self.request.model).name.removeprefix('package:')}, {recipe.format}",
             "source": self.request.model,
             "licence": licence_of(self.request.model),
             "Quality": f"perplexity {loss.value:+.2%} ({loss.low:+.2%} to {loss.high:+.2%}), KL "
-            f"{quality.kl.value:.4f} nat/token against the 16-bit model on {quality.tokens:,} "
+            f"{kl.value:.4f} ({kl.low:.4f} to {kl.high:.4f}) nat/token against the 16-bit model on "
+            f"{quality.tokens:,} "
             "tokens of held-out text",
             "Method": f"{recipe.method}{before}, {self.windows.size:,} tokens of calibration text",
         }
