@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -246,8 +247,9 @@ def main() -> None:
         kept["refused"] = refused()
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     if asked.quality:
-        torch.set_num_threads(torch.get_num_interop_threads())
-        kept["quality"] = quality(asked.quality, asked.out)
+        torch.set_num_threads(os.cpu_count() or 1)
+        found = quality(asked.quality, asked.out)
+        kept.setdefault("quality", {})[Path(asked.quality).name] = found
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ import torch
 from negawatt import settings, wiring
 from negawatt.actions.optimize import stages
 from negawatt.actions.optimize.engines import place_of
-from negawatt.actions.optimize.order import Order, fingerprint
+from negawatt.actions.optimize.order import Effort, Order, fingerprint
 from negawatt.adapters.runtimes.torch_session import TorchSession
 from negawatt.compress.inputs import input_statistics
 from negawatt.core.records import Workload
@@ -26,6 +26,11 @@ from negawatt.models.source import prepare
 Tensor = torch.Tensor
 WIDE = 128  # columns whose mask is chosen at once
 DAMPING = 0.01  # of the mean Hessian diagonal
+
+#: Less than a job takes: what is lost here is large.
+TEXT = Effort(
+    calibration_tokens=12_288, hessian_windows=48, selection_tokens=640, test_tokens=4_096
+)
 
 #: Name -> share of zeros, and how they lie: single ones, two of four, square blocks.
 PLANS = {
@@ -85,7 +90,8 @@ def quality(model: str, out: Path) -> dict[str, Any]:
     wired = settings.load({})
     tools = wiring.tools(wired, lambda stage, share: None)
     workload = Workload.parse("chat")
-    order = Order(model=model, max_loss=0.5, workload=workload, out=out, seed=wired.run.seed)
+    seed = wired.run.seed
+    order = Order(model=model, max_loss=0.5, workload=workload, out=out, seed=seed, effort=TEXT)
     work = out / "work"
     source = prepare(model, work, seed=order.seed)
     key = fingerprint(source.digest, source.off_grid, order.seed)
