@@ -162,9 +162,9 @@ def test_a_view_reads_a_weight_only_when_it_is_asked_for(
     read: list[str] = []
     get = WeightBank.get
 
-    def spy(self: WeightBank, layer: str, fmt: Format) -> QuantisedWeight:
+    def spy(self: WeightBank, layer: str, fmt: Format, rows: slice) -> QuantisedWeight:
         read.append(layer)
-        return get(self, layer, fmt)
+        return get(self, layer, fmt, rows)
 
     monkeypatch.setattr(WeightBank, "get", spy)
     view = bank.view(plan)
