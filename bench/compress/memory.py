@@ -108,8 +108,6 @@ def stated(shape: tuple[int, ...], vocabulary: int, threads: int) -> Any:
 
 def child(folder: Path, method: str, windows: int) -> None:
     """Round and grade a model, and print what was held."""
-    import resource
-
     import torch
 
     from negawatt.actions.optimize import memory
@@ -148,7 +146,6 @@ def child(folder: Path, method: str, windows: int) -> None:
         for start_at in range(0, _WINDOW, 128):
             session.forward(text[:1, start_at : start_at + 128])
     told["grading"] = memory.peak() - floor
-    told["maxrss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     told["threads"] = torch.get_num_threads()
     print(json.dumps(told))
 

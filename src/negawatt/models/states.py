@@ -24,9 +24,9 @@ class States:
         room: Bytes that may be in memory.
         place: Folder for the rest; where the system keeps such files when None.
 
-    >>> states = States(room=0)
-    >>> states.put(0, torch.ones(1, 2, 3, dtype=torch.bfloat16))
-    >>> states.get(0).dtype, states.spilled
+    >>> with States(room=0) as states:
+    ...     states.put(0, torch.ones(1, 2, 3, dtype=torch.bfloat16))
+    ...     states.get(0).dtype, states.spilled
     (torch.bfloat16, 12)
     """
 
