@@ -85,6 +85,7 @@ def sentence(bar: str, found: Mapping[str, Any]) -> str:
             for one in found["levels"]
             if one["ratio"] is not None
         )
+        detail = detail or "at no loss do both sides have a point"
     elif "points" in found:
         detail = _front(found)
     else:

@@ -68,6 +68,8 @@ def beside(peer: Point, ours: Sequence[Point], harm: str, cost: str) -> tuple[fl
 
 def front(peers: Sequence[Point], ours: Sequence[Point], harm: str, cost: str) -> dict[str, Any]:
     """Our front beside every peer's point: a bar is met where no ratio is above one."""
+    if not peers or not ours:
+        return {"met": None, "because": "there are no points of both sides in the range"}
     lines: list[dict[str, Any]] = []
     worst = 0.0
     for peer in peers:
@@ -83,7 +85,7 @@ def front(peers: Sequence[Point], ours: Sequence[Point], harm: str, cost: str) -
     above = [line["peer"] for line in lines if line["ratio"] is None or line["ratio"] > 1]
     reached = [line["ratio"] for line in lines if line["ratio"] is not None]
     return {
-        "met": bool(lines) and not above,
+        "met": not above,
         "worst_ratio": worst if worst < float("inf") else None,
         "worst_reached": max(reached, default=None),
         "of": len(lines),
@@ -114,7 +116,7 @@ def decode_saving(peers: Sequence[Point], ours: Sequence[Point]) -> dict[str, An
         )
     ratios = [line["ratio"] for line in lines if line["ratio"] is not None]
     return {
-        "met": bool(ratios) and max(ratios) <= LESS_DECODE,
+        "met": max(ratios) <= LESS_DECODE if ratios else None,
         "met_at": [one["loss"] for one in lines if one["ratio"] and one["ratio"] <= LESS_DECODE],
         "levels": lines,
     }
