@@ -36,6 +36,7 @@ class Effort:
     rounds: int = 4  # of reading and of writing in a pass
     patience_s: float = 60.0  # that a pass waits for other processes to be quiet
     with_tasks: bool = True
+    threads: int | None = None  # to score with; all when None
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class Judge:
         """What a variant loses, and how it does the tasks."""
         kept = self._kept("quality", _digest(variant.judged))
         if not kept.exists():
-            with cost.opened(variant.judged, self.work.job.tools.cores) as session:
+            with cost.opened(variant.judged, self._threads) as session:
                 _write(kept, {"quality": encode(score(session, self.work.test))})
         found = _read(kept)
         careful = variant.who != "ablation"  # what a part is worth shows in KL
@@ -75,10 +76,14 @@ class Judge:
             found["tasks"] = {name: tasks.paired(own[name], self._base[name]) for name in own}
         return found
 
+    @property
+    def _threads(self) -> int:
+        return self.effort.threads or self.work.job.tools.cores
+
     def _outcomes(self, path: Path) -> dict[str, list[int]]:
         kept = self._kept("tasks", _digest(path))
         if not kept.exists():
-            with cost.opened(path, self.work.job.tools.cores) as session:
+            with cost.opened(path, self._threads) as session:
                 _write(kept, {one.name: tasks.outcomes(session, one) for one in self._items})
         found: dict[str, list[int]] = _read(kept)
         return found

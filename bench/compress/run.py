@@ -66,7 +66,9 @@ def bench(work: Work, asked: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model."""
     folder = work.folder / f"variants-{work.job.journal.key[:8]}"  # of this model and text
     folder.mkdir(exist_ok=True)
-    effort = Effort(asked.passes, asked.rounds, asked.patience, not asked.skip_tasks)
+    effort = Effort(
+        asked.passes, asked.rounds, asked.patience, not asked.skip_tasks, asked.scoring_threads
+    )
     judge = Judge(work, work.folder / "judged", effort)
     judge.prepare(work.base / "model.gguf")
     variants: list[Variant] = []
@@ -121,6 +123,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--skip-tasks", action="store_true")
     parser.add_argument("--skip-ablations", action="store_true")
     parser.add_argument("--untimed", action="store_true", help="all but the passes of timing")
+    # Threads of the engine wait for each other busily: two on a busy machine take many times as long.
+    parser.add_argument("--scoring-threads", type=int, help="all when not given")
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--patience", type=float, default=60.0, help="for quiet, at each pass [s]")
