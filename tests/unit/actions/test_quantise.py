@@ -234,9 +234,10 @@ def test_llama_cpp_itself_loads_the_file_and_takes_text(story: Any, tmp_path: Pa
     run(story, tmp_path, head="int8-g32-sym", targets=("llamacpp",))
     file = tmp_path / "llamacpp" / "model.gguf"
     model: Any = llama_cpp.Llama(str(file), verbose=False, n_ctx=128)
-    said = model("Once upon a time", max_tokens=12, temperature=0.0)["choices"][0]["text"]
+    said = model("Once upon a time", max_tokens=12, temperature=0.0)
     model.close()
-    assert len(said.split()) > 4
+    assert said["usage"]["completion_tokens"] > 4  # of a random model: how many words is chance
+    assert said["choices"][0]["text"].strip()
 
 
 # ------------------------------------------------------------------------- memory
