@@ -91,7 +91,10 @@ def test_the_choice_keeps_the_budget_and_is_no_dearer_than_int8(finished: Any) -
     point = chosen(outcome)
     assert point.meets_budget
     assert point.expected_loss.value <= outcome.facts.max_loss
-    assert point.expected_loss.kind is Kind.MODELLED
+    # Which plans are tried hangs on timings, and where the others of this toy lose nothing,
+    # no factor can be read off them.
+    weighed = "weighed with its divergence" in point.expected_loss.source
+    assert (point.expected_loss.kind is Kind.MODELLED) == weighed
     assert point.cpu_vs_int8.value <= 1.0
     inside = [p for p in outcome.points if p.role != "reference" and p.meets_budget]
     assert all(point.energy.value <= p.energy.value * 1.02 for p in inside)
