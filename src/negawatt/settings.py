@@ -325,7 +325,7 @@ def rows(settings: Settings) -> tuple[Row, ...]:
     """The settings as text with their origins, in the order of the tree.
 
     >>> settings = load(environ={"NEGAWATT_WORKLOAD": "512:64:8"})
-    >>> rows(settings)[6][:3]
+    >>> next(row[:3] for row in rows(settings) if row[0] == "run.workload")
     ('run.workload', '512:64:8', 'environment NEGAWATT_WORKLOAD')
     """
     return tuple(

@@ -21,7 +21,7 @@ VERBS = MappingProxyType(
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
         "quantise": "Round MODEL by one method in one format, and tell what that loses.",
-        "prune": "Take channels and blocks out of MODEL, so that less is multiplied.",
+        "prune": "Take channels, heads, blocks or tokens out, so that less is multiplied.",
         "agree": "Tell whether VARIANT decides as BASE does, and which text loses most.",
         "engines": "Tell which installed engine runs MODEL on the fewest joules for a workload.",
         "cache": "Tell what narrower key-value caches lose and take when MODEL writes.",

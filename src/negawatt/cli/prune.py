@@ -95,7 +95,7 @@ def command(
     seed: str | None,
     as_json: bool,
 ) -> None:
-    """Take channels, heads, blocks and tokens out of MODEL, so that less is multiplied.
+    """Take channels, heads, blocks or tokens out, so that less is multiplied.
 
     MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME; it is not changed.
     Inner channels of the feed-forward parts and attention heads go by an importance, and those

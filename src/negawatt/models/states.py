@@ -7,6 +7,7 @@ cache, not to this process. It has no name, so it is gone when the process is, h
 from __future__ import annotations
 
 import tempfile
+import weakref
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -78,6 +79,7 @@ class States:
         if self._file is None:
             # Unbuffered: numpy reads the file under whatever Python may keep of it.
             self._file = tempfile.TemporaryFile(dir=self._place, buffering=0)  # noqa: SIM115
+            weakref.finalize(self, self._file.close)  # a walk that was broken off closes nothing
         return self._file
 
     def close(self) -> None:

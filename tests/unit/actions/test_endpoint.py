@@ -58,10 +58,12 @@ def test_the_base_itself_loses_nothing(
     story: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found, _ = served(story, tmp_path)
-    assert found.loss.value == pytest.approx(0, abs=1e-4)
+    assert found.loss.value == pytest.approx(
+        0, abs=1e-3
+    )  # read in windows of other lengths, in bfloat16
     assert found.top1.value > 0.99
     assert found.within
-    assert found.perplexity.value == pytest.approx(found.base_perplexity.value, rel=1e-4)
+    assert found.perplexity.value == pytest.approx(found.base_perplexity.value, rel=1e-3)
     assert found.tokens >= 300
     assert found.sample
     show(found, Console(width=120))

@@ -27,6 +27,8 @@ from negawatt.core.errors import BrokenWeights, RuntimeUnavailable, UsageError
 from negawatt.core.records import Format, Layer
 from negawatt.reports.quantised import show
 
+from .conftest import made_up
+
 TARGETS = ("huggingface", "openvino")
 
 
@@ -297,9 +299,9 @@ def test_an_artifact_too_large_to_load_whole_is_written_and_that_is_told(
     assert any("not loaded again" in note for note in result.notes)
 
 
-def test_a_model_that_knows_less_than_nothing_is_pointed_out(story: Any, tmp_path: Path) -> None:
+def test_a_model_that_knows_less_than_nothing_is_pointed_out(tmp_path: Path) -> None:
     """What a tokenizer of another model leads to; here the model is not trained."""
-    result = run(story, tmp_path, method="rtn")
+    result = run(made_up(tmp_path / "untrained"), tmp_path / "out", method="rtn")
     assert any("another model's" in note for note in result.notes)
 
 

@@ -56,7 +56,7 @@ def test_every_option_reaches_the_job(asked: dict[str, Any], tmp_path: Path) -> 
     optimize(
         "m", "--max-loss", "2.5%", "--workload", "512:64:8", "--out", tmp_path / "o",
         "--text", "mine.txt", "--threads", "2", "--seed", "7", "--device", "cpu",
-        "--runtime", "openvino",
+        "--runtime", "openvino", "--cache", "auto",
     )  # fmt: skip
     assert asked["max_loss"] == pytest.approx(0.025)
     assert asked["out"] == tmp_path / "o"
@@ -65,6 +65,7 @@ def test_every_option_reaches_the_job(asked: dict[str, Any], tmp_path: Path) -> 
         "run.workload": "512:64:8",
         "run.runtime": "openvino",
         "run.threads": "2",
+        "run.cache": "auto",
         "run.seed": "7",
     }
 

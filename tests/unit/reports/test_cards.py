@@ -110,9 +110,10 @@ def test_a_card_tells_method_formats_and_quality_with_intervals(tmp_path: Path) 
 
 
 def test_what_was_raced_tells_when_it_is_paid_back() -> None:
-    speed = Speed("openvino 1", 128, figure(0.004, "s/text"), figure(0.002, "s/text"), figure(0.5))
+    wide = figure(0.004, "s/text"), figure(0.008, "s/text")
+    speed = Speed("openvino 1", 128, *wide, figure(0.002, "s/text"), figure(0.5), figure(0.25))
     assert "50,000 texts of 128 tokens" in cards.of_quantised(quantised(speeds=(speed,)), None).paid
-    slower = Speed("openvino 1", 128, figure(0.004, "s"), figure(0.005, "s"), figure(1.2))
+    slower = Speed("openvino 1", 128, *wide, figure(0.005, "s/text"), figure(1.2), figure(0.6))
     assert "never" in cards.of_quantised(quantised(speeds=(slower,)), None).paid
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ from negawatt.actions.quantise.remarks import check_target, odd_shapes, strange
 from negawatt.actions.quantise.request import HUGGINGFACE, Request
 from negawatt.actions.quantise.room import RELOADING, WHOLE, check_memory, free_memory, states_room
 from negawatt.compress.bank import WeightBank
-from negawatt.compress.bound import Bound
 from negawatt.compress.quantised import Quantised, plan_of
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
@@ -32,6 +31,9 @@ from negawatt.meters import measure
 from negawatt.models.licence import licence_of
 from negawatt.models.quality import Reference
 from negawatt.models.source import ModelSource
+
+if TYPE_CHECKING:
+    from negawatt.compress.bound import Bound
 
 T = TypeVar("T")
 
