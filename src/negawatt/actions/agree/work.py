@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,26 @@ def score(
 
 
 def words(tools: Tools, base: Side, tokens: Sequence[Sequence[int]]) -> list[list[str]]:
-    """Every token as text of its own."""
+    """Every token as what it adds to the text before it; the end of a line as a sign."""
     del tools
     tokenizer = load_tokenizer(base.folder)
-    return [[str(tokenizer.decode([token])) for token in row] for row in tokens]
+    return [added(lambda part: str(tokenizer.decode(part)), row) for row in tokens]
+
+
+def added(decode: Callable[[list[int]], str], row: Sequence[int]) -> list[str]:
+    """What each token of a text adds to it.
+
+    Alone, many tokens lose the space before their word. A token that is a part of a letter
+    stands for itself.
+
+    >>> known = {1: "Tim", 2: " ran", 3: "\\n"}
+    >>> added(lambda part: "".join(known[one] for one in part).strip(" "), [1, 2, 3])
+    ['Tim', ' ran', '⏎']
+    """
+    found, before = [], ""
+    for i, token in enumerate(row):
+        whole = decode(list(row[: i + 1]))
+        piece = whole[len(before) :] if whole.startswith(before) else decode([token])
+        found.append(piece.replace("\n", "⏎"))
+        before = whole
+    return found
