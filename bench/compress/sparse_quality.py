@@ -7,6 +7,7 @@ text as those that rounding uses. Embedding and head stay whole.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,14 @@ from negawatt.compress.inputs import input_statistics
 from negawatt.core.records import Workload
 from negawatt.models.load import load_reference
 from negawatt.models.quality import score
-from negawatt.models.source import prepare
+from negawatt.models.source import ModelSource, prepare
 
 Tensor = torch.Tensor
 WIDE = 128  # columns whose mask is chosen at once
 DAMPING = 0.01  # of the mean Hessian diagonal
 
 #: Less than a job takes: what is lost here is large.
-TEXT = Effort(
-    calibration_tokens=12_288, hessian_windows=48, selection_tokens=640, test_tokens=4_096
-)
+TEXT = Effort(calibration_tokens=6_144, hessian_windows=24, selection_tokens=640, test_tokens=2_048)
 
 #: Name -> share of zeros, and how they lie: single ones, two of four, square blocks.
 PLANS = {
@@ -71,18 +70,32 @@ def mask(worth: Tensor, share: float, block: int) -> Tensor:
 
 def compensated(weight: Tensor, hessian: Tensor, share: float, block: int) -> Tensor:
     """The matrix with zeros, what is left making up for what went, float32 [rows, cols]."""
-    inverse, work = factor(hessian), weight.detach().float().clone()
-    for start in range(0, work.shape[1], WIDE):
-        stop = min(start + WIDE, work.shape[1])
-        inner, part = inverse[start:stop, start:stop], work[:, start:stop]
-        gone = mask((part / inner.diagonal()).square(), share, block)
-        errors = torch.zeros_like(part)
+    inverse, work = factor(hessian), weight.detach().float().T.contiguous()  # a column per row
+    for start in range(0, len(work), WIDE):
+        stop = min(start + WIDE, len(work))
+        inner, part = inverse[start:stop, start:stop], work[start:stop]
+        gone = mask((part.T / inner.diagonal()).square(), share, block).T.contiguous()
+        errors = part.new_zeros(part.shape)
         for i in range(stop - start):
-            errors[:, i] = part[:, i] * gone[:, i] / inner[i, i]
-            part[:, i:] -= errors[:, i : i + 1] * inner[i, i:]
-            part[gone[:, i], i] = 0.0
-        work[:, stop:] -= errors @ inverse[start:stop, stop:]
-    return work
+            errors[i] = part[i] * gone[i] / inner[i, i]
+            part[i + 1 :].addr_(inner[i, i + 1 :], errors[i], alpha=-1.0)
+        part.masked_fill_(gone, 0.0)
+        work[stop:].addmm_(inverse[start:stop, stop:].T, errors, alpha=-1.0)
+    return work.T.contiguous()
+
+
+def statistics(source: ModelSource, windows: Any, file: Path) -> dict[str, Tensor]:
+    """What flows into every linear layer, kept in `file`; float32 [cols, cols] by name."""
+    if file.is_file():
+        kept: dict[str, Tensor] = torch.load(file)
+        return kept
+    network: Any = load_reference(source.folder)
+    linear = [one for one in source.layers if one.kind == "linear"]
+    sums: dict[str, Tensor] = {}
+    for _, known in input_statistics(network, source.layers, linear, windows):
+        sums |= known
+    torch.save(sums, file)
+    return sums
 
 
 def quality(model: str, out: Path) -> dict[str, Any]:
@@ -101,14 +114,17 @@ def quality(model: str, out: Path) -> dict[str, Any]:
     told = f"{key} {tools.reference.version}"
     texts = stages.read_texts(tools, order, source, (base, told), work)
     windows = texts.corpus.calibration[: order.effort.hessian_windows]
-    network: Any = load_reference(source.folder)
     linear = [one for one in source.layers if one.kind == "linear"]
-    sums: dict[str, Tensor] = {}
-    for _, known in input_statistics(network, source.layers, linear, windows):
-        sums |= known
+    sums = statistics(source, windows, work / "sums.pt")
     found = {}
     for name, (share, block) in PLANS.items():
-        network = load_reference(source.folder)
+        if (done := work / f"{name}.json").is_file():  # of a run that was stopped
+            found[name] = json.loads(done.read_text(encoding="utf-8"))
+            continue
+        if any(one.rows % max(block, 1) or one.cols % max(block, 4) for one in linear):
+            print(f"{name}: left out, a layer cannot be cut so", flush=True)
+            continue
+        network: Any = load_reference(source.folder)
         zeros = total = 0
         for layer in linear:
             module = network.get_submodule(layer.name)
@@ -123,5 +139,6 @@ def quality(model: str, out: Path) -> dict[str, Any]:
             "perplexity": told_of.perplexity.value,
             "test_tokens": told_of.tokens,
         }
+        done.write_text(json.dumps(found[name]), encoding="utf-8")
         print(name, {k: v for k, v in found[name].items() if k != "test_tokens"}, flush=True)
     return found
