@@ -14,7 +14,9 @@ NegawattError                  exit 1
 │   └── NumericsGateFailed              the engine runs, but computes something else
 ├── MeterUnavailable           exit 8   the counter cannot be read; unknown, never zero
 ├── LedgerError                exit 9   the ledger cannot be read or does not verify
-└── StaleSignal                exit 10  the newest value is older than allowed
+├── StaleSignal                exit 10  the newest value is older than allowed
+├── SignalUnavailable          exit 11  a provider of signals gives no value
+└── RunnerUnavailable          exit 12  what shall run a job cannot, or refuses
 """
 
 from __future__ import annotations
@@ -116,3 +118,15 @@ class StaleSignal(NegawattError):
     """The newest value of a signal is older than the caller allows."""
 
     exit_status = 10
+
+
+class SignalUnavailable(NegawattError):
+    """A provider of grid signals cannot be asked, refuses, or has nothing of that time."""
+
+    exit_status = 11
+
+
+class RunnerUnavailable(NegawattError):
+    """What shall run a job cannot be reached, is not installed, or refuses."""
+
+    exit_status = 12

@@ -19,6 +19,8 @@ IMPORTANCES = "negawatt.importances"
 TRACKERS = "negawatt.trackers"
 CALLBACKS = "negawatt.callbacks"
 NOTEBOOKS = "negawatt.notebooks"
+GRIDS = "negawatt.grids"
+RUNNERS = "negawatt.runners"
 FORMS = "negawatt.forms"  # how a loaded model is laid out, for every engine alike
 
 

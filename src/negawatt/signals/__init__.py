@@ -1,1 +1,1 @@
-"""What the world says: empty in this version, so that its place is kept."""
+"""What the world says: signals of the grid by the hour, what is kept of them, what is foreseen."""

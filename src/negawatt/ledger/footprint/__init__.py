@@ -13,11 +13,9 @@ of it for one activity.
 
 from __future__ import annotations
 
+from negawatt.core.grid import GRAMS_PER_KWH, Accounting, Basis, Signal
 from negawatt.ledger.footprint.intensity import (
-    Accounting,
-    Basis,
     Intensity,
-    Signal,
     of_zone,
     stated_intensity,
     world_intensity,
@@ -25,7 +23,6 @@ from negawatt.ledger.footprint.intensity import (
 )
 from negawatt.ledger.footprint.operation import (
     GRAMS,
-    GRAMS_PER_KWH,
     kilowatt_hours,
     operational_emissions,
     stated_pue,

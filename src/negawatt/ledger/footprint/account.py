@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
+from negawatt.core.grid import Basis
 from negawatt.ledger.footprint.embodied import Part, hardware_share, together
 from negawatt.ledger.footprint.idle import idle_energy, idle_power
-from negawatt.ledger.footprint.intensity import Basis, Intensity
+from negawatt.ledger.footprint.intensity import Intensity
 from negawatt.ledger.footprint.operation import facility_energy
 from negawatt.ledger.footprint.primary import primary_energy
 from negawatt.ledger.footprint.scope2 import Instrument, Scope2, scope2

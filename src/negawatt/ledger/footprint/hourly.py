@@ -14,13 +14,8 @@ from itertools import pairwise
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind, weakest
-from negawatt.ledger.footprint.intensity import Basis
-from negawatt.ledger.footprint.operation import (
-    GRAMS_PER_KWH,
-    expect,
-    operational_emissions,
-    total,
-)
+from negawatt.core.grid import GRAMS_PER_KWH, Basis
+from negawatt.ledger.footprint.operation import expect, operational_emissions, total
 
 
 @dataclass(frozen=True, slots=True)

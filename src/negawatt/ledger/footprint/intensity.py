@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -12,38 +11,8 @@ from types import MappingProxyType
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.factors import table
+from negawatt.core.grid import GRAMS_PER_KWH, Accounting, Basis, Signal
 from negawatt.core.quantities import GramsPerKWh
-from negawatt.ledger.footprint.operation import GRAMS_PER_KWH
-
-
-class Signal(StrEnum):
-    """Which question an intensity answers; the two answers never add."""
-
-    AVERAGE = "average"  # what a kilowatt-hour of the mix emitted
-    MARGINAL = "marginal"  # what one more kilowatt-hour made the grid emit
-
-
-class Accounting(StrEnum):
-    """Which emissions of a power station are counted."""
-
-    LIFE_CYCLE = "life cycle"  # fuel supply and construction included
-    DIRECT = "direct"  # at the chimney only
-    UNSTATED = "accounting not stated"
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What an intensity is, so that unlike ones are never mixed.
-
-    >>> str(Basis(Signal.AVERAGE, Accounting.DIRECT))
-    'average, direct'
-    """
-
-    signal: Signal = Signal.AVERAGE
-    accounting: Accounting = Accounting.UNSTATED
-
-    def __str__(self) -> str:
-        return f"{self.signal}, {self.accounting}"
 
 
 @dataclass(frozen=True, slots=True)

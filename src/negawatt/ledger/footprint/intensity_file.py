@@ -27,9 +27,8 @@ from typing import NamedTuple
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.grid import GRAMS_PER_KWH, Accounting, Basis, Signal
 from negawatt.ledger.footprint.hourly import IntensitySeries, Span, hourly_emissions
-from negawatt.ledger.footprint.intensity import Accounting, Basis, Signal
-from negawatt.ledger.footprint.operation import GRAMS_PER_KWH
 
 _NAME = re.compile(
     r"(?P<signal>average|marginal)(?:_(?P<accounting>direct|life_cycle))?"

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind, weakest
+from negawatt.core.grid import GRAMS_PER_KWH
 from negawatt.core.quantities import J_PER_KWH
 
 GRAMS = "gCO2e"
-GRAMS_PER_KWH = "gCO2e/kWh"
 
 
 def operational_emissions(

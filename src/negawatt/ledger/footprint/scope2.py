@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.factors import table
-from negawatt.ledger.footprint.intensity import Intensity, Signal
+from negawatt.core.grid import GRAMS_PER_KWH, Signal
+from negawatt.ledger.footprint.intensity import Intensity
 from negawatt.ledger.footprint.operation import (
     GRAMS,
-    GRAMS_PER_KWH,
     expect,
     facility_energy,
     joined,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from negawatt.core.estimate import Estimate
+from negawatt.core.grid import Accounting
 from negawatt.ledger.footprint.account import Account
-from negawatt.ledger.footprint.intensity import Accounting
 from negawatt.reports.standards.wording import sentence
 
 _LEFT_OUT = (
