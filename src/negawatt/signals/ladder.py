@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -309,7 +309,7 @@ def spread(series: Series, start: datetime, end: datetime) -> Series:
     count = -((series.start - utc(end)) // series.step) - first
     inside = np.arange(first, first + count)
     valid = (inside >= 0) & (inside < len(series))
-    columns = {}
+    columns: dict[str, Any] = {}
     for name in ("values", "low", "high"):
         column = getattr(series, name)
         if column is not None:
@@ -324,7 +324,7 @@ def _joined(upper: Series, lower: Series) -> tuple[Series, int]:
     places = np.array([fill.place(moment) for moment in upper.times()])
     taken = np.isnan(upper.values) & ~np.isnan(fill.values[places])
     both = upper.low is not None and lower.low is not None
-    columns = {"values": np.where(taken, fill.values[places], upper.values)}
+    columns: dict[str, Any] = {"values": np.where(taken, fill.values[places], upper.values)}
     for name in ("low", "high"):  # an interval for some steps only would read as one for all
         ours, theirs = getattr(upper, name), getattr(fill, name)
         if both and ours is not None and theirs is not None:

@@ -67,8 +67,8 @@ def hours(zone: str, start: datetime, end: datetime) -> Series:
     >>> from datetime import UTC
     >>> june = datetime(2026, 6, 1, tzinfo=UTC)
     >>> day = hours("US-CAL-CISO", june, june + timedelta(days=1))
-    >>> int(day.values.argmin())  # noon in California
-    20
+    >>> int(day.values.argmin())  # before noon in California
+    18
     """
     known = table().get(zone.strip().upper())
     if known is None:
