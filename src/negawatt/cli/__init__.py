@@ -17,6 +17,7 @@ from negawatt.core.errors import NegawattError
 VERBS = MappingProxyType(
     {
         "optimize": "Find the variant of MODEL that spends the fewest joules.",
+        "plan": "Tell when and where a job runs cleanest, and why.",
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from rich.text import Text
 
+from negawatt.core.codec import encode
 from negawatt.reports.figures import Sources, plain
 from negawatt.reports.plots import plan as drawn_plan
 from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, title
@@ -33,6 +34,9 @@ class _Option(Protocol):
 
     @property
     def zone(self) -> str: ...
+
+    @property
+    def rung(self) -> str: ...
 
     @property
     def schedule(self) -> Schedule: ...
@@ -69,6 +73,9 @@ class _Planned(Protocol):
     @property
     def parts(self) -> Sequence[_Part]: ...
 
+    @property
+    def left_out(self) -> Sequence[str]: ...
+
 
 def show(found: _Planned, console: Console) -> None:
     """The plan for people.
@@ -99,6 +106,8 @@ def show(found: _Planned, console: Console) -> None:
     for option in found.options:
         for remark in option.remarks:
             put(Text(f"- {option.zone}: {remark}", style="dim"), console)
+    for why in found.left_out:
+        put(Text(f"- {why}"), console)
 
 
 def page(found: _Planned) -> str:
@@ -134,6 +143,46 @@ def page(found: _Planned) -> str:
         ],
     }
     return render("plan.html", content, drawn, sources)
+
+
+def record(found: _Planned) -> dict[str, Any]:
+    """The plan as JSON values; what is not known is null."""
+    return {
+        "here": found.here,
+        "because": list(found.because),
+        "parts": encode(found.parts),
+        "left_out": list(found.left_out),
+        "options": [
+            {
+                "zone": option.zone,
+                "schedule": encode(option.schedule),
+                "known_from": option.rung,
+                "remarks": list(option.remarks),
+                "outlook": None if option.outlook is None else curve(option.outlook),
+            }
+            for option in found.options
+        ],
+    }
+
+
+def curve(outlook: Series) -> dict[str, Any]:
+    """A series as JSON values."""
+    columns = {"values": outlook.values, "low": outlook.low, "high": outlook.high}
+    return {
+        "zone": outlook.zone,
+        "topic": outlook.topic.value,
+        "unit": outlook.unit,
+        "basis": encode(outlook.basis),
+        "source": outlook.source,
+        "status": outlook.status.value,
+        "issued_at": encode(outlook.issued_at),
+        "start": outlook.start.isoformat(),
+        "step_s": outlook.step_s,
+        **{
+            name: None if column is None else [None if np.isnan(one) else one for one in column]
+            for name, column in columns.items()
+        },
+    }
 
 
 def mass(grams: Estimate) -> str:
