@@ -27,7 +27,7 @@ PAST = timedelta(days=56)
 _FORECASTER = "negawatt.signals.forecast"
 
 #: An address such as `uk://`, several with spaces between, or sources that are built already.
-Named = str | GridSource | Sequence[GridSource]
+Named = str | GridSource | list[GridSource] | tuple[GridSource, ...]
 
 
 def outlook(  # noqa: PLR0913  # as many choices as the question has
@@ -145,7 +145,8 @@ def sources(
 
     named = (settings.grid.providers or "") if provider is None else provider
     if not isinstance(named, str):
-        built = named if isinstance(named, Sequence) else (named,)
+        many = isinstance(named, list | tuple)
+        built = cast("Sequence[GridSource]", named if many else (named,))
         return [Kept(source, None, source.name) for source in built if source.topic is topic]
     if not named.strip():
         remarks.append("no provider is named; `negawatt grid --providers` lists them")
