@@ -115,6 +115,11 @@ class _Climb:
     def complete(self) -> bool:
         return self.series is not None and self.series.complete
 
+    def remark(self, text: str) -> None:
+        """Say what failed, once: a provider without a key has neither forecast nor past."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
     def take(self, found: Series, rung: Rung, remark: str = "") -> None:
         """Put a rung's values where none are yet."""
         if self.series is None:
@@ -196,7 +201,7 @@ def _live(climb: _Climb, source: Source) -> Iterator[Found]:
     try:
         said = source.ahead(asked.zone, asked.start, asked.end, as_of=as_of)
     except NegawattError as error:
-        climb.remarks.append(f"{source.name}: {error.what} ({error.fix})")
+        climb.remark(f"{error.what} ({error.fix})")
         return
     if not said:
         climb.remarks.append(f"{source.name}: its forecast does not reach that far")
@@ -261,7 +266,7 @@ def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:
         try:
             told = source.past(asked.zone, asked.now - asked.past, asked.now)
         except NegawattError as error:
-            climb.remarks.append(f"{source.name}, its past: {error.what} ({error.fix})")
+            climb.remark(f"{error.what} ({error.fix})")
             continue
         if told:
             yield from_readings(told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -16,6 +16,7 @@ from negawatt.core.errors import NegawattError, OutputError, SignalUnavailable, 
 from negawatt.core.grid import Basis, GridSource, Reading, Topic
 
 if TYPE_CHECKING:
+    from negawatt.reports.hours import Told
     from negawatt.settings import Settings
     from negawatt.signals.kept import Kept
     from negawatt.signals.ladder import Foresee, Outlook
@@ -27,7 +28,7 @@ PAST = timedelta(days=56)
 _FORECASTER = "negawatt.signals.forecast"
 
 #: An address such as `uk://`, several with spaces between, or sources that are built already.
-Named = str | GridSource | Sequence[GridSource]
+Named = str | GridSource | list[GridSource] | tuple[GridSource, ...]
 
 
 def outlook(  # noqa: PLR0913  # as many choices as the question has
@@ -122,7 +123,7 @@ def observed(
         try:
             told = source.past(zone, start, end)
         except NegawattError as error:
-            remarks.append(f"{source.name}: {error.what} ({error.fix})")
+            remarks.append(f"{error.what} ({error.fix})")
             continue
         if told:
             return from_readings(told)
@@ -131,6 +132,42 @@ def observed(
         f"nobody tells the {topic} of {zone} from {start:%Y-%m-%d %H:%M} on: {'; '.join(remarks)}",
         fix="`negawatt grid --providers` lists who can be asked, and which key is missing",
     )
+
+
+def told(
+    zone: str | None,
+    hours: float,
+    *,
+    past: bool = False,
+    price: bool = False,
+    provider: str | None = None,
+) -> Told:
+    """What `negawatt grid` shows.
+
+    Args:
+        zone: That of the settings when None.
+        hours: How many, ahead or back.
+        past: What happened instead of what lies ahead.
+        price: Prices instead of intensities.
+        provider: An address, instead of those of the settings.
+
+    Raises:
+        UsageError: no zone is named, or an address cannot be read.
+        SignalUnavailable: nobody tells the past asked for.
+    """
+    from negawatt.reports.hours import Told
+
+    settings = configuration.load({"grid.providers": provider})
+    zone = zone or settings.grid.zone
+    if zone is None:
+        raise UsageError("no zone is named", fix="add one, such as DE, or set NEGAWATT_ZONE")
+    topic = Topic.PRICE if price else Topic.CARBON
+    now, length = _now(), timedelta(hours=hours)
+    if past:
+        series = observed(zone, now - length, now, settings=settings, topic=topic)
+        return Told(series, "observed", (), now)
+    ahead = outlook(zone, now, now + length, settings=settings, topic=topic)
+    return Told(ahead.series, str(ahead.rung), ahead.remarks, now)
 
 
 def sources(
@@ -145,7 +182,8 @@ def sources(
 
     named = (settings.grid.providers or "") if provider is None else provider
     if not isinstance(named, str):
-        built = named if isinstance(named, Sequence) else (named,)
+        many = isinstance(named, list | tuple)
+        built = cast("Sequence[GridSource]", named if many else (named,))
         return [Kept(source, None, source.name) for source in built if source.topic is topic]
     if not named.strip():
         remarks.append("no provider is named; `negawatt grid --providers` lists them")
@@ -247,7 +285,8 @@ def forecaster() -> Foresee | None:
         module = import_module(_FORECASTER)
     except ModuleNotFoundError:
         return None
-    return cast("Callable[[Series, datetime, datetime], Series]", module.foresee)
+    found: Foresee = module.foresee
+    return found
 
 
 def _now() -> datetime:
