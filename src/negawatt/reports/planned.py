@@ -10,6 +10,7 @@ from rich.text import Text
 
 from negawatt.core.codec import encode
 from negawatt.reports.figures import Sources, plain
+from negawatt.reports.hours import Told, as_mapping
 from negawatt.reports.plots import plan as drawn_plan
 from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, title
 from negawatt.reports.webpage import render
@@ -156,32 +157,14 @@ def record(found: _Planned) -> dict[str, Any]:
             {
                 "zone": option.zone,
                 "schedule": encode(option.schedule),
-                "known_from": option.rung,
-                "remarks": list(option.remarks),
-                "outlook": None if option.outlook is None else curve(option.outlook),
+                "outlook": None
+                if option.outlook is None
+                else as_mapping(
+                    Told(option.outlook, option.rung, option.remarks, option.schedule.job.release)
+                ),
             }
             for option in found.options
         ],
-    }
-
-
-def curve(outlook: Series) -> dict[str, Any]:
-    """A series as JSON values."""
-    columns = {"values": outlook.values, "low": outlook.low, "high": outlook.high}
-    return {
-        "zone": outlook.zone,
-        "topic": outlook.topic.value,
-        "unit": outlook.unit,
-        "basis": encode(outlook.basis),
-        "source": outlook.source,
-        "status": outlook.status.value,
-        "issued_at": encode(outlook.issued_at),
-        "start": outlook.start.isoformat(),
-        "step_s": outlook.step_s,
-        **{
-            name: None if column is None else [None if np.isnan(one) else one for one in column]
-            for name, column in columns.items()
-        },
     }
 
 

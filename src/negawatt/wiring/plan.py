@@ -77,7 +77,7 @@ def scheduler(
 
     def choose(job: Job, found: Outlook, zone: str) -> Schedule:
         if not found.known:
-            return schedule_without(job, zone=zone, why="; ".join(found.remarks))
+            return schedule_without(job, "; ".join(found.remarks) or "nothing is known", zone=zone)
         return schedule(job, found.series, price=price, price_weight=price_weight, zone=zone)
 
     return choose
