@@ -1,23 +1,26 @@
 """A file of values by the hour: carbon, prices, weather; also forecasts, for replays.
 
 CSV, gzip where the name ends so. A column of times (`time_utc`, `time`, `datetime`, ...), and values
-either in a column of their own name or in one column for each zone. With a column `issued_at` the
-file holds forecasts, and what was known at a moment is what was issued until then; without one it
-holds what happened.
+either in a column of their own name or in one column for each zone. A name such as
+`average_life_cycle_gCO2e_per_kWh` says what an intensity is, as in files for footprints. With a
+column `issued_at` the file holds forecasts, and what was known at a moment is what was issued until
+then; without one it holds what happened, and of times that the clock has not reached, a forecast
+that was made when the file was written.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TextIO
 
 from negawatt.adapters.grids.asked import Asked, choice, grams, number, span, unknown_zone
 from negawatt.adapters.grids.file_clock import Clock
@@ -50,6 +53,12 @@ _VALUES: Mapping[Topic, tuple[tuple[str, ...], str]] = MappingProxyType(
         Topic.WIND: (("value", "wind", "wind_ms"), "m/s"),
         Topic.SOLAR: (("value", "solar"), "1"),
     }
+)
+#: An intensity that says what it is: average_life_cycle_gCO2e_per_kWh, marginal_kgCO2_per_kWh.
+_STATED = re.compile(
+    r"(?P<signal>average|marginal)(?:_(?P<factors>direct|life_cycle))?"
+    r"_(?P<unit>k?g)(?:co2e?)?_per_kwh",
+    re.IGNORECASE,
 )
 _SIGNALS = MappingProxyType({"average": Signal.AVERAGE, "marginal": Signal.MARGINAL})
 _COUNTED = MappingProxyType(
@@ -131,13 +140,9 @@ class GridFile(Asked):
         if not path:
             raise UsageError("no file is named", fix="write file:///FOLDER/GRID.csv")
         self._path = Path(path).expanduser()
+        if not self._path.is_file():
+            raise UsageError(f"there is no file {self._path}", fix="see how its name is written")
         self.name = f"file:{self._path.name}"
-        basis = Basis(
-            choice("signal", signal, _SIGNALS),
-            choice("factors", factors, _COUNTED),
-            choice("flow", flow, _FLOWS),
-        )
-        self.basis = basis if self.topic is Topic.CARBON else None
         try:
             self._meaning = Meaning(**meaning)
         except TypeError as error:
@@ -147,8 +152,38 @@ class GridFile(Asked):
                 " timezone and label",
             ) from error
         choice("label", self._meaning.label, {"start": 0, "end": 1})
+        basis = Basis(
+            choice("signal", signal, _SIGNALS),
+            choice("factors", factors, _COUNTED),
+            choice("flow", flow, _FLOWS),
+        )
+        carbon = self.topic is Topic.CARBON
+        self.basis = self._stated_basis(basis) if carbon else None
         self._read: dict[str, list[_Row]] = {}
         self._step: dict[str, timedelta] = {}
+
+    def _stated_basis(self, asked: Basis) -> Basis:
+        """What the name of the column says, where it says so; and then its unit is known too."""
+        if self._meaning.column:
+            return asked
+        try:
+            with self._opened() as lines:
+                columns = next(csv.reader(lines), [])
+        except (OSError, UnicodeDecodeError, csv.Error, EOFError):
+            return asked  # told when it is read
+        for column in columns:
+            if stated := _STATED.fullmatch(column.strip()):
+                counted = (stated["factors"] or "unstated").lower().replace("_", "")
+                self._meaning = replace(
+                    self._meaning, column=column, unit=f"{stated['unit'].lower()}/kWh"
+                )
+                return Basis(_SIGNALS[stated["signal"].lower()], _COUNTED[counted], asked.flow)
+        return asked
+
+    def _opened(self) -> TextIO:
+        if self._path.suffix == ".gz":
+            return gzip.open(self._path, "rt", encoding="utf-8-sig", newline="")
+        return self._path.open(encoding="utf-8-sig", newline="")
 
     def past(self, zone: str, start: datetime, end: datetime) -> Sequence[Reading]:
         """What happened; a file may tell of times that the clock has not reached, as replays do."""
@@ -169,6 +204,8 @@ class GridFile(Asked):
         self, zone: str, start: datetime, end: datetime, as_of: datetime | None
     ) -> Iterable[Reading]:
         rows = self._rows(zone)
+        if rows and rows[0].issued is None and as_of is None:
+            rows = self._to_come(zone, rows)
         if not rows or rows[0].issued is None:
             raise SignalUnavailable(
                 f"{self.name} holds what happened and no forecasts",
@@ -184,6 +221,14 @@ class GridFile(Asked):
         newest = max((row.issued for row in known if row.issued is not None), default=None)
         return [self._reading(zone, row) for row in known if row.issued == newest]
 
+    def _to_come(self, zone: str, rows: list[_Row]) -> list[_Row]:
+        """Of times that are still to come a file tells a forecast, made when it was written."""
+        written = datetime.fromtimestamp(self._path.stat().st_mtime, UTC)
+        made = min(self.now, written)
+        return [
+            row._replace(issued=made) for row in rows if row.start + self._step[zone] > self.now
+        ]
+
     def _reading(self, zone: str, row: _Row) -> Reading:
         return Reading(
             zone, self.topic, row.start, self._step[zone], row.value, row.unit,
@@ -194,8 +239,7 @@ class GridFile(Asked):
     def _rows(self, zone: str) -> list[_Row]:
         if zone not in self._read:
             try:
-                opened = gzip.open if self._path.suffix == ".gz" else open
-                with opened(self._path, "rt", encoding="utf-8-sig", newline="") as lines:
+                with self._opened() as lines:
                     rows = list(self._parse(zone, csv.DictReader(lines)))
             except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
                 raise SignalUnavailable(
