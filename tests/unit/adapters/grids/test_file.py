@@ -12,7 +12,7 @@ import pytest
 from negawatt.adapters.grids.file import GridFile
 from negawatt.adapters.grids.web import Patience
 from negawatt.core.errors import SignalUnavailable, UsageError
-from negawatt.core.grid import Topic
+from negawatt.core.grid import Status, Topic
 
 HOUR = timedelta(hours=1)
 DAY = datetime(2025, 10, 26, tzinfo=UTC)
@@ -143,8 +143,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, text: str, what: st
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file"):
         GridFile()
-    with pytest.raises(SignalUnavailable, match="absent"):
-        GridFile(path=str(tmp_path / "absent.csv")).past("DE", DAY, DAY + HOUR)
+    with pytest.raises(UsageError, match="absent"):
+        GridFile(path=str(tmp_path / "absent.csv"))
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(b"no gzip at all")
     with pytest.raises(SignalUnavailable, match="cannot be read"):
@@ -174,3 +174,23 @@ def test_only_the_newest_forecast_of_then_is_told(tmp_path: Path) -> None:
     assert (known(3), known(6), known(11), known(20)) == ({0.0}, {6.0}, {6.0}, {12.0})
     assert source.ahead("DE", DAY + 13 * HOUR, DAY + 15 * HOUR, as_of=DAY - HOUR) == []
     assert source.ahead("DE", DAY + 13 * HOUR, DAY + 15 * HOUR)[0].value == 12.0
+
+
+def test_a_column_that_says_what_it_is_needs_no_options(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    path.write_text(f"time,marginal_direct_kgCO2_per_kWh\n{DAY.isoformat()},0.25\n")
+    source = GridFile(path=str(path))
+    (reading,) = source.past("anywhere", DAY, DAY + HOUR)
+    assert str(reading.basis) == "marginal, direct"
+    assert reading.value == 250
+
+
+def test_times_to_come_are_a_forecast_and_in_a_replay_are_not_told(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    begin = (datetime.now(UTC) + 2 * HOUR).replace(minute=0, second=0, microsecond=0)
+    path.write_text(f"time,average_gCO2e_per_kWh\n{begin.isoformat()},250\n")
+    source = GridFile(path=str(path))
+    (reading,) = source.ahead("DE", begin, begin + HOUR)
+    assert reading.status is Status.FORECAST
+    with pytest.raises(SignalUnavailable, match="no forecasts"):
+        source.ahead("DE", begin, begin + HOUR, as_of=begin - 48 * HOUR)
