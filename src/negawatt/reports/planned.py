@@ -133,7 +133,6 @@ def page(found: _Planned) -> str:
                 "grams": sources.figure(option.schedule.grams, "planned emissions"),
                 "now": sources.figure(option.schedule.now, "emissions of running now"),
                 "saving": sources.figure(option.schedule.saving, "saving", style="percent"),
-                "because": option.schedule.because,
             }
             for option in found.options
         ],

@@ -20,7 +20,7 @@ def plot(schedule: Schedule, outlook: Series, name: str) -> Plot:
         outlook: What it was chosen from.
         name: Of the picture, unique in a page.
     """
-    band = "" if outlook.low is None else " The band holds four values in five."
+    band = "" if outlook.low is None else " The band is its interval."
     return Plot(
         name=name,
         title=f"{schedule.job.name} in {schedule.zone}",
@@ -68,7 +68,7 @@ def _band(outlook: Series) -> list[Trace]:
     return [
         {**shared, "y": _stepped(outlook.low.tolist())},
         {**shared, "y": _stepped(outlook.high.tolist()), "fill": "tonexty",
-         "fillcolor": "rgba(128,140,136,0.18)", "showlegend": True, "name": "80 % band"},
+         "fillcolor": "rgba(128,140,136,0.18)", "showlegend": True, "name": "interval"},
     ]  # fmt: skip
 
 
