@@ -94,7 +94,7 @@ def test_a_forecast_is_one_issue_and_the_newest_of_then(store: Store) -> None:
     ),
     st.integers(-31, 1),
 )
-@effort(max_examples=40)
+@effort(max_examples=25)
 def test_nothing_is_known_before_it_was_said(told: list[tuple[int, int, int]], then: int) -> None:
     with TemporaryDirectory() as folder:
         store = Store(Path(folder), Clock())
@@ -150,7 +150,7 @@ from negawatt.core.grid import GRAMS_PER_KWH, Basis, Reading, Status, Topic
 from negawatt.signals.store import Store
 store, mine = Store(Path(sys.argv[1])), sys.argv[2]
 noon, hour = datetime(2026, 3, 10, 12, tzinfo=UTC), timedelta(hours=1)
-for n in range(40):
+for n in range(20):
     store.keep(mine, [Reading("DE", Topic.CARBON, noon + n * hour, hour, n, GRAMS_PER_KWH,
                               Status.MEASURED, mine, Basis())])
     store.note(mine, "DE", ahead=False, start=noon, end=noon + n * hour)
@@ -169,7 +169,7 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
         assert writer.returncode == 0, said
     store = Store(tmp_path)
     for name in ("a", "b"):
-        assert values(store.past(name, "DE", NOON, NOON + 40 * HOUR)) == list(range(40))
+        assert values(store.past(name, "DE", NOON, NOON + 20 * HOUR)) == list(range(20))
         assert len(store.questions(name, "DE", ahead=False)) == 1
 
 
@@ -245,8 +245,14 @@ def test_a_past_that_is_long_over_is_asked_for_once(
     assert len(provider.asked) == 2
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 100), st.integers(0, 90))))
-@effort(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200), st.integers(1, 60), st.integers(0, 90)),
+        min_size=2,
+        max_size=6,
+    )
+)
+@effort(max_examples=25)
 def test_the_cache_never_loses_an_hour(asked: list[tuple[int, int, int]]) -> None:
     clock = Clock()
     with TemporaryDirectory() as folder:
