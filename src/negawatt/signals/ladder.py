@@ -251,13 +251,22 @@ def _foreseen(
     given: Iterator[Series] = iter([history]) if history is not None else _pasts(climb, sources)
     for past in given:
         try:
-            known = past.window(past.start, asked.now).fresh(asked.now, asked.max_age)
+            known = over(past, asked.now).fresh(asked.now, asked.max_age)
             ahead = foresee(known, utc(asked.start), utc(asked.end))
         except NegawattError as error:
             climb.remarks.append(error.what)
             continue
         known.same_signal(ahead)
         yield ahead, Rung.FORESEEN, f"{ahead.source}, from {_span(known.end - known.start)} of past"
+
+
+def over(past: Series, now: datetime) -> Series:
+    """The steps of a past that were over at a moment: what a step under way will be, none knows.
+
+    Raises:
+        UsageError: none was.
+    """
+    return past.window(past.start, past.start + past.place(now) * past.step)
 
 
 def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:

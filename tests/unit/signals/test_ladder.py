@@ -164,6 +164,9 @@ def test_a_history_at_hand_is_used_and_its_future_is_not() -> None:
     outlook = look_ahead(asked(), [], watching, from_readings(readings))
     assert outlook.rung is Rung.FORESEEN
     assert seen[0].end == NOON
+    under_way = NOON + timedelta(minutes=25)
+    look_ahead(asked(now=under_way, start=under_way), [], watching, from_readings(readings))
+    assert seen[1].end == NOON  # what the hour will be, nobody knows before it is over
     assert "mean, from 2 days of past" in said(outlook)
 
 
