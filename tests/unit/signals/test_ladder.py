@@ -16,8 +16,9 @@ from negawatt.core.errors import NegawattError, SignalUnavailable, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Accounting, Basis, Reading, Signal, Status, Topic
 from negawatt.signals import typical
 from negawatt.signals.kept import Kept
-from negawatt.signals.ladder import Outlook, Question, Rung, look_ahead, spread
+from negawatt.signals.ladder import Outlook, Question, Rung, look_ahead
 from negawatt.signals.series import Series, from_readings
+from negawatt.signals.spread import spread
 from negawatt.signals.store import Store
 
 HOUR = timedelta(hours=1)
