@@ -23,6 +23,7 @@ class ElectricityMapsServer(GridServer):
     forecast_hours = 72
     wrapped = False  # zones in an object of their own, as the SDK has it
     price_unit = "EUR/MWh"
+    free = False  # a plan that shows the last day alone
 
     def reply(
         self,
@@ -42,6 +43,8 @@ class ElectricityMapsServer(GridServer):
             message = f"Zone {given.get('zone')!r} does not exist"
             return 404, {}, {"status": "error", "message": message}
         _, signal, what = path.split("/")
+        if self.free and what not in ("latest", "history"):
+            return 401, {}, {"error": f"{what} is not in your plan"}
         if signal not in ("carbon-intensity", "price-day-ahead"):
             return 404, {}, {"status": "error", "message": "no such signal"}
         return self.told(signal, what, given)

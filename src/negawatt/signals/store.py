@@ -23,6 +23,8 @@ from negawatt.core.grid import Accounting, Basis, Flow, Reading, Signal, Status,
 FILE_NAME = "grid.db"
 _PATIENCE_S = 10.0  # while another process writes
 
+_VERSION = 1  # of the tables
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS series (
   id INTEGER PRIMARY KEY, origin TEXT NOT NULL, zone TEXT NOT NULL, topic TEXT NOT NULL,
@@ -36,7 +38,8 @@ CREATE TABLE IF NOT EXISTS readings (
 CREATE INDEX IF NOT EXISTS issues ON readings (series, ahead, known);
 CREATE TABLE IF NOT EXISTS questions (
   origin TEXT NOT NULL, zone TEXT NOT NULL, ahead INTEGER NOT NULL, start REAL NOT NULL,
-  end REAL NOT NULL, asked REAL NOT NULL, PRIMARY KEY (origin, zone, ahead, start, end, asked));
+  end REAL NOT NULL, asked REAL NOT NULL, whole INTEGER NOT NULL,
+  PRIMARY KEY (origin, zone, ahead, start, end, asked, whole));
 """
 _READ = """
 SELECT r.start, r.step, r.value, r.status, r.source, r.issued,
@@ -52,11 +55,12 @@ ORDER BY r.start
 
 
 class Question(NamedTuple):
-    """A time that a provider was asked for, and when."""
+    """A time that a provider was asked for, and when; `whole` when it told all of it."""
 
     start: datetime
     end: datetime
     asked: datetime
+    whole: bool
 
 
 class Store:
@@ -150,26 +154,52 @@ class Store:
             found = file.execute(_READ + " AND r.known = ? ORDER BY r.start", (*window, newest))
             return [_reading(zone, row) for row in found.fetchall()]
 
-    def note(self, origin: str, zone: str, *, ahead: bool, start: datetime, end: datetime) -> None:
-        """Remember that a provider was asked, so that it is not asked again too soon."""
-        row = (origin, zone, ahead, start.timestamp(), end.timestamp(), self.clock().timestamp())
+    def note(
+        self,
+        origin: str,
+        zone: str,
+        *,
+        ahead: bool,
+        start: datetime,
+        end: datetime,
+        whole: bool = True,
+    ) -> None:
+        """Remember that a provider was asked, so that it is not asked again too soon.
+
+        Args:
+            origin: The address of the provider.
+            zone: As it was asked for.
+            ahead: For a forecast, or a past.
+            start: Of the time asked for.
+            end: Of it.
+            whole: The provider told all of it, as far as it ever will.
+        """
+        row = (origin, zone, ahead, whole, start.timestamp(), end.timestamp())
         with self._open() as file:
-            file.execute(
-                "DELETE FROM questions WHERE origin = ? AND zone = ? AND ahead = ? AND start >= ?"
-                " AND end <= ? AND asked <= ?",
+            file.execute(  # what the new one holds, the old ones need not say
+                "DELETE FROM questions WHERE origin = ? AND zone = ? AND ahead = ? AND whole = ?"
+                " AND start >= ? AND end <= ?",
                 row,
             )
-            file.execute("INSERT OR IGNORE INTO questions VALUES (?,?,?,?,?,?)", row)
+            file.execute(
+                "INSERT OR IGNORE INTO questions (origin, zone, ahead, whole, start, end, asked)"
+                " VALUES (?,?,?,?,?,?,?)",
+                (*row, self.clock().timestamp()),
+            )
 
     def questions(self, origin: str, zone: str, *, ahead: bool) -> list[Question]:
         """What a provider was asked for, the newest first."""
         with self._open() as file:
             found = file.execute(
-                "SELECT start, end, asked FROM questions WHERE origin = ? AND zone = ?"
+                "SELECT start, end, asked, whole FROM questions WHERE origin = ? AND zone = ?"
                 " AND ahead = ? ORDER BY asked DESC",
                 (origin, zone, ahead),
             ).fetchall()
-        return [Question(*(datetime.fromtimestamp(moment, UTC) for moment in row)) for row in found]
+        moments = [[datetime.fromtimestamp(moment, UTC) for moment in row[:3]] for row in found]
+        return [
+            Question(start, end, asked, bool(row[3]))
+            for (start, end, asked), row in zip(moments, found, strict=True)
+        ]
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -182,15 +212,24 @@ class Store:
             self._make()
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:  # no database, or a broken one
+        except sqlite3.DatabaseError:  # no database, a broken one, or one of another version
             self.path.replace(self.path.with_suffix(".broken"))
+            for beside in ("-wal", "-shm"):
+                self.path.with_name(f"{FILE_NAME}{beside}").unlink(missing_ok=True)
             self._make()
 
     def _make(self) -> None:
         with self._open() as file:
             file.execute("PRAGMA journal_mode = WAL")
+            version = file.execute("PRAGMA user_version").fetchone()[0]
+            tables = file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version == _VERSION:
+                return
+            if tables and version:
+                raise sqlite3.DatabaseError(f"it is of version {version}")
             for statement in _TABLES.split(";"):
                 file.execute(statement)
+            file.execute(f"PRAGMA user_version = {_VERSION}")
 
     @staticmethod
     def _series(file: sqlite3.Connection, origin: str, reading: Reading) -> int:

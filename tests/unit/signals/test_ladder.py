@@ -16,8 +16,9 @@ from negawatt.core.errors import NegawattError, SignalUnavailable, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Accounting, Basis, Reading, Signal, Status, Topic
 from negawatt.signals import typical
 from negawatt.signals.kept import Kept
-from negawatt.signals.ladder import Outlook, Question, Rung, look_ahead, spread
+from negawatt.signals.ladder import Outlook, Question, Rung, look_ahead
 from negawatt.signals.series import Series, from_readings
+from negawatt.signals.spread import spread
 from negawatt.signals.store import Store
 
 HOUR = timedelta(hours=1)
@@ -164,6 +165,9 @@ def test_a_history_at_hand_is_used_and_its_future_is_not() -> None:
     outlook = look_ahead(asked(), [], watching, from_readings(readings))
     assert outlook.rung is Rung.FORESEEN
     assert seen[0].end == NOON
+    under_way = NOON + timedelta(minutes=25)
+    look_ahead(asked(now=under_way, start=under_way), [], watching, from_readings(readings))
+    assert seen[1].end == NOON  # what the hour will be, nobody knows before it is over
     assert "mean, from 2 days of past" in said(outlook)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,7 +96,7 @@ def test_a_forecast_is_one_issue_and_the_newest_of_then(store: Store) -> None:
     ),
     st.integers(-31, 1),
 )
-@effort(max_examples=40)
+@effort(max_examples=25)
 def test_nothing_is_known_before_it_was_said(told: list[tuple[int, int, int]], then: int) -> None:
     with TemporaryDirectory() as folder:
         store = Store(Path(folder), Clock())
@@ -136,6 +138,16 @@ def test_a_broken_file_is_moved_aside(tmp_path: Path) -> None:
     assert (tmp_path / "grid.broken").is_file()
 
 
+def test_a_file_of_another_version_is_moved_aside(tmp_path: Path) -> None:
+    Store(tmp_path, Clock()).keep("it", [reading(-1, 1)])
+    Store(tmp_path, Clock()).keep("it", [reading(-2, 1)])  # the same version is gone on with
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        file.execute("PRAGMA user_version = 99")
+    store = Store(tmp_path, Clock())
+    assert store.past("it", "DE", NOON - 3 * HOUR, NOON) == []
+    assert (tmp_path / "grid.broken").is_file()
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -150,7 +162,7 @@ from negawatt.core.grid import GRAMS_PER_KWH, Basis, Reading, Status, Topic
 from negawatt.signals.store import Store
 store, mine = Store(Path(sys.argv[1])), sys.argv[2]
 noon, hour = datetime(2026, 3, 10, 12, tzinfo=UTC), timedelta(hours=1)
-for n in range(40):
+for n in range(20):
     store.keep(mine, [Reading("DE", Topic.CARBON, noon + n * hour, hour, n, GRAMS_PER_KWH,
                               Status.MEASURED, mine, Basis())])
     store.note(mine, "DE", ahead=False, start=noon, end=noon + n * hour)
@@ -169,7 +181,7 @@ def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
         assert writer.returncode == 0, said
     store = Store(tmp_path)
     for name in ("a", "b"):
-        assert values(store.past(name, "DE", NOON, NOON + 40 * HOUR)) == list(range(40))
+        assert values(store.past(name, "DE", NOON, NOON + 20 * HOUR)) == list(range(20))
         assert len(store.questions(name, "DE", ahead=False)) == 1
 
 
@@ -184,6 +196,7 @@ class Provider:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.out, self.asked = clock, False, list[tuple[datetime, datetime]]()
         self.keeps = False
+        self.shows = 10**6 * HOUR  # how far back
 
     def value(self) -> float:
         return (self.clock.now - NOON) / HOUR
@@ -192,6 +205,7 @@ class Provider:
         if self.out:
             raise SignalUnavailable("it is out", fix="wait")
         self.asked.append((start, end))
+        start = max(start, self.clock.now - self.shows)
         hours = range((start - NOON) // HOUR, (min(end, self.clock.now) - NOON) // HOUR)
         return [reading(hour, self.value()) for hour in hours]
 
@@ -245,8 +259,14 @@ def test_a_past_that_is_long_over_is_asked_for_once(
     assert len(provider.asked) == 2
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 100), st.integers(0, 90))))
-@effort(max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200), st.integers(1, 60), st.integers(0, 90)),
+        min_size=2,
+        max_size=6,
+    )
+)
+@effort(max_examples=25)
 def test_the_cache_never_loses_an_hour(asked: list[tuple[int, int, int]]) -> None:
     clock = Clock()
     with TemporaryDirectory() as folder:
@@ -272,6 +292,24 @@ def test_who_is_out_is_stood_in_for_by_what_he_said(
     kept.past("DE", NOON - 10 * HOUR, NOON)
     provider.out, clock.now = True, NOON + 5 * HOUR
     assert len(kept.past("DE", NOON - 10 * HOUR, clock.now)) == 10
+
+
+def test_a_plan_that_shows_the_last_day_alone_fills_the_cache_day_by_day(
+    kept: Kept, provider: Provider, clock: Clock
+) -> None:
+    provider.shows = 24 * HOUR
+    week = 7 * 24 * HOUR
+    assert len(kept.past("DE", clock.now - week, clock.now)) == 24
+    asked = len(provider.asked)
+    kept.past("DE", clock.now - week, clock.now)
+    assert len(provider.asked) == asked  # not again so soon
+    for _ in range(3):
+        clock.now += 20 * HOUR
+        kept.past("DE", clock.now - week, clock.now)
+    assert len(kept.past("DE", clock.now - week, clock.now)) == 24 + 3 * 20
+    provider.shows = week  # a better plan
+    clock.now += HOUR
+    assert len(kept.past("DE", clock.now - week, clock.now)) == 7 * 24
 
 
 def test_a_forecast_is_fetched_again_when_there_may_be_a_newer(

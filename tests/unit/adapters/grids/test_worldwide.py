@@ -57,6 +57,16 @@ def test_the_last_day_is_asked_of_what_every_plan_has(maps: Rig) -> None:
     assert "/past-range?" in server_of(maps).asked[1]
 
 
+def test_a_plan_without_a_history_still_tells_the_last_day(maps: Rig) -> None:
+    server_of(maps).free = True
+    readings = maps.source().past("DE", NOW - 10 * 24 * HOUR, NOW)
+    assert readings[0].start == NOW - 24 * HOUR
+    with pytest.raises(SignalUnavailable, match="not in your plan"):
+        maps.source().past("DE", NOW - 10 * 24 * HOUR, NOW - 5 * 24 * HOUR)
+    with pytest.raises(SignalUnavailable, match="not in your plan"):
+        maps.source().ahead("DE", NOW, NOW + HOUR)
+
+
 def test_an_hour_that_was_estimated_says_so(maps: Rig) -> None:
     readings = maps.source().past("DE", NOW - 24 * HOUR, NOW)
     estimated = [one.start.hour for one in readings if one.status is Status.ESTIMATED]
