@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def operate(site: Site) -> Operation:
     saved = dict(
         zip(
             ("solar", "battery", "shifting"),
-            (before - after for before, after in zip(ladder, ladder[1:], strict=False)),
+            (before - after for before, after in pairwise(ladder)),
             strict=True,
         )
     )

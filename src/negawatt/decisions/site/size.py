@@ -102,10 +102,9 @@ class _Year:
         step = self.site.step_h
         bought = grid * step / self.years
         signal = self.site.intensity
-        ends = [float(bought @ signal.values)]
-        for column in (signal.low, signal.high):
-            if column is not None:
-                ends.append(float(bought @ np.where(np.isfinite(column), column, signal.values)))
+        known = [column for column in (signal.low, signal.high) if column is not None]
+        columns = [np.where(np.isfinite(one), one, signal.values) for one in known]
+        ends = [float(bought @ one) for one in (signal.values, *columns)]
         return Built(
             what=what,
             solar_kwp=kwp,
@@ -191,18 +190,18 @@ class _Year:
         """What the first panel saves and costs, and sizes at the ends of what making emits."""
         first = float((self.worth * self.given).sum()) * self.site.step_h / self.years
         unit, scale = ("kg", 1e3) if self.aim == "carbon" else ("of the currency", 1.0)
-        told = [
-            f"the first kWp saves {figure(first / scale)} {unit} a year, its making costs"
-            f" {figure(self.making.solar_year(self.aim) / scale)}: where the second is larger, no"
-            " panel pays"
-        ]
+        made = figure(self.making.solar_year(self.aim) / scale)
+        saves = (
+            f"the first kWp saves {figure(first / scale)} {unit} a year, its making costs {made}"
+        )
+        told = [f"{saves}: where the second is larger, no panel pays"]
         for end, word in (("low", "least"), ("high", "most")) if ends else ():
-            made = replace(
+            other = replace(
                 self.making,
                 solar_kg_per_kwp=_at(self.making.solar_kg_per_kwp, end),
                 battery_kg_per_kwh=_at(self.making.battery_kg_per_kwh, end),
             )
-            year = _Year(self.site, self.given, made, self.limits, "carbon")
+            year = _Year(self.site, self.given, other, self.limits, "carbon")
             kwp, kwh, _, _ = year.solve(self.limits.solar_kwp, self.limits.battery_kwh)
             told.append(
                 f"if making emits the {word} that was found: {figure(kwp)} kWp and {figure(kwh)} kWh"
