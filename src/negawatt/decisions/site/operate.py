@@ -152,7 +152,7 @@ def _because(site: Site, found: Solved, bare: Estimate) -> str:
         mean = float(flows.grid @ site.intensity.values) / float(flows.grid.sum())
         whole = bare.value / max(needed, 1e-12)
         parts.append(
-            f"what is bought emits {mean:.4g} g/kWh; everything bought at once would {whole:.4g}"
+            f"what is bought emits {mean:.4g} g/kWh; everything bought at once would emit {whole:.4g}"
         )
     return "; ".join(parts)
 
