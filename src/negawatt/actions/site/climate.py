@@ -25,13 +25,13 @@ def read_cooling(
     """The cooling of a site by weather, at its plant's best values and at their ends.
 
     Args:
-    told: The part of the site's file; None where there is none.
-    steps: When.
-    folder: Where a weather file is looked for.
-    offset_h: Of local standard time from UTC, where the part does not tell it. [h]
+        told: The part of the site's file; None where there is none.
+        steps: When.
+        folder: Where a weather file is looked for.
+        offset_h: Of local standard time from UTC, where the part does not tell it. [h]
 
     Raises:
-    UsageError: there is no such class of air, or no weather of that time.
+        UsageError: there is no such class of air, or no weather of that time.
     """
     if told is None:
         return None

@@ -34,7 +34,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         "solar": {
             "kwp": _NUMBER, "file": _TEXT, "column": _TEXT, "clearness": _NUMBER,
-            "performance": _NUMBER,
+            "performance": _NUMBER, "irradiance": _TEXT, "only": _TABLE,
         },
         "battery": {
             "kwh": _NUMBER, "kw": _NUMBER, "round_trip": _NUMBER, "loss_per_h": _NUMBER,

@@ -170,10 +170,19 @@ class _Reading:
     def _yield(self, steps: Steps, notes: list[str]) -> Column | None:
         """Output of one kilowatt peak; None where nothing tells it. [kW/kWp]"""
         site, solar = self.told["site"], self.told.get("solar", {})
+        known = table("site_energy")
+        performance = solar.get("performance", known["performance"].value)
         if "file" in solar:
-            path = self.folder / solar["file"]
-            name = solar.get("column", "output")
-            return column(path, name, steps, offset_h=site.get("utc_offset_h"))
+            name = solar.get("irradiance", solar.get("column", "output"))
+            only = {key: str(value) for key, value in solar.get("only", {}).items()}
+            told = column(
+                self.folder / solar["file"],
+                name,
+                steps,
+                offset_h=site.get("utc_offset_h"),
+                only=only,
+            )
+            return told * performance / 1e3 if "irradiance" in solar else told
         if "latitude" not in site or "longitude" not in site:
             if "solar" in self.told:
                 raise UsageError(
@@ -181,9 +190,7 @@ class _Reading:
                     fix="give latitude and longitude of the site, or a file of solar",
                 )
             return None
-        known = table("site_energy")
         clearness = solar.get("clearness", known["clearness"].value)
-        performance = solar.get("performance", known["performance"].value)
         notes.append(
             f"solar is modelled: level panels, skies {clearness:.0%} as clear as clear, every day"
             " alike"

@@ -142,10 +142,10 @@ def _by_time(
                 f"line {line} of {path.name}: {row['time']!r} is no time",
                 fix="write it as 2026-01-31T13:00Z",
             ) from error
-    wanted = [at for at, begin in enumerate(begins) if steps.start - timedelta(days=1) <= begin]
-    near = [at for at in wanted if begins[at] < steps.start + steps.count * steps.step]
-    if len(near) < 2:
-        raise _short(path, name, steps)
+    end = steps.start + steps.count * steps.step
+    first = max((at for at, begin in enumerate(begins) if begin <= steps.start), default=0)
+    # Two at least, which tell how long a step of the file is.
+    near = [at for at in range(first, len(begins)) if begins[at] < end or at < first + 2]
     kept = [rows[at] for at in near]
     return _laid(path, name, steps, [begins[at] for at in near], _values(path, name, kept))
 
