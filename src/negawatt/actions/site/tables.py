@@ -66,6 +66,7 @@ def column(
     if "offset_s" in header:
         places = [_number(path, line, row, "offset_s") for line, row in rows]
         begins = [steps.start + timedelta(seconds=place - places[0]) for place in places]
+        _in_order(path, begins)
         return _laid(path, name, steps, begins, _values(path, name, rows))
     if all(part in header for part in _TYPICAL):
         return _typical(path, name, steps, rows, offset_h)
@@ -142,12 +143,22 @@ def _by_time(
                 f"line {line} of {path.name}: {row['time']!r} is no time",
                 fix="write it as 2026-01-31T13:00Z",
             ) from error
+    _in_order(path, begins)
     end = steps.start + steps.count * steps.step
     first = max((at for at, begin in enumerate(begins) if begin <= steps.start), default=0)
     # Two at least, which tell how long a step of the file is.
     near = [at for at in range(first, len(begins)) if begins[at] < end or at < first + 2]
     kept = [rows[at] for at in near]
     return _laid(path, name, steps, [begins[at] for at in near], _values(path, name, kept))
+
+
+def _in_order(path: Path, begins: Sequence[datetime]) -> None:
+    for before, after in pairwise(begins):
+        if after <= before:
+            raise UsageError(
+                f"{path.name}: {after:%Y-%m-%d %H:%M} UTC comes after a time that is not before it",
+                fix="sort the lines by time, each moment once, in UTC",
+            )
 
 
 def _short(path: Path, name: str, steps: Steps) -> UsageError:
@@ -166,12 +177,6 @@ def _laid(
     apart = [after - before for before, after in pairwise(begins)]
     if not apart:
         raise _short(path, name, steps)
-    if min(apart) <= timedelta(0):
-        at = apart.index(min(apart)) + 1
-        raise UsageError(
-            f"{path.name}: {begins[at]:%Y-%m-%d %H:%M} UTC comes after a time that is not before it",
-            fix="sort the lines by time, each moment once, in UTC",
-        )
     usual = Counter(apart).most_common(1)[0][0]
     if max(apart) > usual:
         at = apart.index(max(apart))
