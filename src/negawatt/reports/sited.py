@@ -54,6 +54,8 @@ def _flows(found: Account, console: Console) -> Table:
 
 def _takes(found: Account) -> Iterator[str]:
     yield f"{_told(found.grams, 1e-3)} kgCO2e, {found.grams.boundary}; {found.source}"
+    if found.making is not None and found.making.value > 0:
+        yield f"{_told(found.making, 1e-3)} kgCO2e on top for {found.making.boundary}, this time's part"
     if found.cost is not None:
         yield f"{plain(found.cost)} in the currency of the price"
     yield f"{_told(found.onsite)} L of water on site, {_told(found.offsite)} L for the electricity"
@@ -69,8 +71,9 @@ def _saved(found: Account, console: Console) -> Table:
     whole = found.without
     table.add_row("none of them", plain(whole / 1e3), "100%" if whole > 0 else "")
     for part, grams in found.saved.items():
-        share = f"{-grams / whole:+.1%}" if whole > 0 else ""
-        table.add_row(part, plain(-grams / 1e3) if abs(grams) >= 0.05 else "0", share)
+        small = abs(grams) < 0.05
+        share = f"{-grams / whole:+.1%}" if whole > 0 and not small else ""
+        table.add_row(part, "0" if small else plain(-grams / 1e3), share)
     return table
 
 

@@ -31,6 +31,7 @@ def test_the_example_shows_what_each_part_saved(roof: Path) -> None:
     for part in ("free cooling -", "solar -", "battery -", "shifting -", "PUE 1.1", "L of water"):
         assert part in shown
     assert "What size" not in shown
+    assert "on top for making panels and battery" in shown
 
 
 def test_json_holds_the_whole_account(roof: Path) -> None:
@@ -41,6 +42,11 @@ def test_json_holds_the_whole_account(roof: Path) -> None:
     assert "job:finetune_w" in found.steps
     assert found.without - sum(found.saved.values()) == pytest.approx(found.grams.value)
     assert found.sizing is None
+    assert found.making is not None
+    # 60 kWp of 830 kg over 30 years, 40 kWh of 83 kg over 15, two days of them, less the wear.
+    worn = found.energy["out of the battery"] * 16.6
+    made = 2 / 365.25 * 1e3 * (60 * 830 / 30 + 40 * 83 / 15)
+    assert found.making.value == pytest.approx(max(made - worn, 2 / 365.25 * 60e3 * 830 / 30))
 
 
 def test_size_tells_what_to_build_beside_less(roof: Path) -> None:
@@ -65,6 +71,21 @@ def test_a_price_and_scarcity_are_told(roof: Path) -> None:
     assert "in the currency of the price" in shown
     assert "weighted by scarcity" in shown
     assert "chiller 100%" in shown
+
+
+def test_least_cost_is_another_size(roof: Path) -> None:
+    text = roof.read_text().replace("[size] ", "[price]\nper_mwh = 90\n\n[size] ")
+    told = {}
+    for aim in ("carbon", "cost"):
+        prices = f'aim = "{aim}"\nsolar_price = 900\nbattery_price = 400\n'
+        roof.write_text(text.replace("max_kwp = 400\n", f"max_kwp = 400\n{prices}"))
+        told[aim] = negawatt.site(roof, size=True).sizing
+    assert told["carbon"] is not None
+    assert told["cost"] is not None
+    assert told["cost"].best.cost is not None
+    assert told["carbon"].best.cost is not None
+    assert told["cost"].best.cost < told["carbon"].best.cost
+    assert told["carbon"].best.grams.value < told["cost"].best.grams.value
 
 
 def test_no_file_and_no_such_file_are_said(tmp_path: Path) -> None:

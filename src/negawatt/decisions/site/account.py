@@ -9,7 +9,8 @@ from datetime import datetime
 import numpy as np
 
 from negawatt.core.estimate import Estimate, Kind
-from negawatt.decisions.site.building import Aim, Limits, Making, Sizing
+from negawatt.core.quantities import J_PER_KWH
+from negawatt.decisions.site.building import YEAR_H, Aim, Limits, Making, Sizing
 from negawatt.decisions.site.cooling import Cooled, Mode
 from negawatt.decisions.site.operate import emitted, kwh, operate, run_now
 from negawatt.decisions.site.program import solve
@@ -55,7 +56,8 @@ class Described:
         offsite: Water of the electricity bought; a band when None. [L/kWh]
         stress: World's mean litres that a litre there counts as. [1]
         yield_per_kwp: Output of one kilowatt peak; None where no size is asked for. [kW/kWp]
-        making: What panels and batteries cost to make; None where no size is asked for.
+        making: What panels and batteries cost to make; not told when None.
+        solar_kwp: Panels that are there. [kWp]
         limits: What may be built.
         aim: What the size shall make least.
         notes: Where things came from: solar by a model, intensity of a year.
@@ -68,6 +70,7 @@ class Described:
     stress: float | None = None
     yield_per_kwp: Column | None = None
     making: Making | None = None
+    solar_kwp: float = 0.0
     limits: Limits | None = None
     aim: Aim = "carbon"
     notes: tuple[str, ...] = ()
@@ -84,6 +87,8 @@ class Account:
         hours: How long it is. [h]
         energy: Bought, solar, used, out of the battery and so on. [kWh]
         grams: Of what is bought and of the battery's wear. [gCO2e]
+        making: On top, of making panels and battery: this time's part of their lives, less the wear
+            that is counted; None where nobody told. [gCO2e]
         cost: Of what is bought; None without a price.
         saved: By part, each beside the one before: free cooling, solar, battery, shifting. [gCO2e]
         without: Grams with none of the parts. [gCO2e]
@@ -106,6 +111,7 @@ class Account:
     hours: float
     energy: Mapping[str, float]
     grams: Estimate
+    making: Estimate | None
     cost: float | None
     saved: Mapping[str, float]
     without: float
@@ -146,6 +152,7 @@ def account(told: Described) -> Account:
         hours=len(site.intensity) * site.step_h,
         energy=_energy(run),
         grams=_grams(told, run),
+        making=_making(told, run),
         cost=run.cost,
         saved={"free cooling": cooled, **run.saved},
         without=bare + cooled,
@@ -182,6 +189,27 @@ def _grams(told: Described, run: Operation) -> Estimate:
         found = emitted(other, solve(other).flows)
         ends += [found.low, found.high]
     return replace(run.grams, low=min(ends), high=max(ends))
+
+
+def _making(told: Described, run: Operation) -> Estimate | None:
+    """Of making what is there, the part of this time that wear does not count already. [gCO2e]"""
+    made, site = told.making, told.site
+    if made is None:
+        return None
+    years = len(site.intensity) * site.step_h / YEAR_H
+    kwh_held = site.battery.capacity_j / J_PER_KWH if site.battery else 0.0
+    ends = []
+    for end, last in (("value", "value"), ("low", "high"), ("high", "low")):
+        solar = told.solar_kwp * getattr(made.solar_kg_per_kwp, end)
+        aged = kwh_held * getattr(made.battery_kg_per_kwh, end)
+        panels = 1e3 * years * solar / getattr(made.solar_years, last)
+        battery = 1e3 * years * aged / getattr(made.battery_years, last)
+        ends.append(panels + max(0.0, battery - run.wear))
+    return Estimate(
+        value=ends[0], low=ends[1], high=ends[2], unit="gCO2e", kind=Kind.ASSUMED,
+        source=f"{made.solar_kg_per_kwp.source} + {made.battery_kg_per_kwh.source}",
+        boundary="making panels and battery",
+    )  # fmt: skip
 
 
 def _water(told: Described, run: Operation) -> SiteWater:

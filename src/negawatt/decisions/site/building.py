@@ -10,6 +10,8 @@ import numpy as np
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 
+YEAR_H = 8766.0
+
 Aim = Literal["carbon", "cost"]
 
 
@@ -144,6 +146,6 @@ def figure(value: float) -> str:
     """Three figures, as people write them.
 
     >>> figure(179234.0), figure(0.01234)
-    ('179,000', '0.0123')
+    ('179 000', '0.0123')
     """
-    return f"{float(f'{value:.3g}'):,.12g}"
+    return f"{float(f'{value:.3g}'):,.12g}".replace(",", " ")

@@ -9,6 +9,7 @@ import numpy as np
 
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.quantities import J_PER_KWH
+from negawatt.decisions.site.building import figure
 from negawatt.decisions.site.program import Solved, solve, starts
 from negawatt.decisions.site.records import Beside, Column, Flows, Operation, Site
 
@@ -138,21 +139,23 @@ def _because(site: Site, found: Solved, bare: Estimate) -> str:
     """What is bought and when, in figures that can be checked."""
     flows = found.flows
     bought, needed = kwh(flows.grid, site), kwh(flows.facility, site)
-    parts = [f"it needs {needed:.4g} kWh and buys {bought:.4g} kWh"]
+    parts = [f"it needs {figure(needed)} kWh and buys {figure(bought)} kWh"]
     made = kwh(flows.solar, site)
     if made > 0:
         lost = kwh(flows.export + flows.curtailed, site)
-        parts.append(f"the panels give {made:.4g} kWh, of which {1 - lost / made:.0%} is used here")
+        parts.append(
+            f"the panels give {figure(made)} kWh, of which {1 - lost / made:.0%} is used here"
+        )
     moved = kwh(flows.discharge, site)
     if moved > 1e-6 * needed:
-        parts.append(f"the battery gives {moved:.4g} kWh back when power is dirtier or dark")
+        parts.append(f"the battery gives {figure(moved)} kWh back when power is dirtier or dark")
     elif site.battery:
         parts.append("the battery rests: what it loses or wears is more than it could save")
     if bought > 0:
         mean = float(flows.grid @ site.intensity.values) / float(flows.grid.sum())
         whole = bare.value / max(needed, 1e-12)
         parts.append(
-            f"what is bought emits {mean:.4g} g/kWh; everything bought at once would emit {whole:.4g}"
+            f"what is bought emits {figure(mean)} g/kWh; everything bought at once would emit {figure(whole)}"
         )
     return "; ".join(parts)
 

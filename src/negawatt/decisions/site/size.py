@@ -20,11 +20,10 @@ import numpy as np
 
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
-from negawatt.decisions.site.building import Aim, Built, Limits, Making, Sizing, figure
+from negawatt.decisions.site.building import YEAR_H, Aim, Built, Limits, Making, Sizing, figure
 from negawatt.decisions.site.operate import run_now
 from negawatt.decisions.site.records import Column, Site
 
-_YEAR_H = 8766.0
 _LEAST_H = 24.0
 _PATIENCE_S = 120.0
 _TINY = 1e-6
@@ -90,7 +89,7 @@ class _Year:
     def __init__(self, site: Site, given: Column, making: Making, limits: Limits, aim: Aim) -> None:
         self.site, self.given, self.making, self.limits, self.aim = site, given, making, limits, aim
         self.drawn = site.load_w * site.pue / 1e3
-        self.years = len(given) * site.step_h / _YEAR_H
+        self.years = len(given) * site.step_h / YEAR_H
         money = np.zeros(len(given)) if site.price is None else site.price.values / 1e3
         self.worth = np.maximum(site.intensity.values if aim == "carbon" else money, 0.0)
 
@@ -287,6 +286,6 @@ def _because(best: Built, alone: Built, nothing: Built) -> str:
 
 
 def _notes(hours: float) -> tuple[str, ...]:
-    if abs(hours / _YEAR_H - 1) < 0.01:
+    if abs(hours / YEAR_H - 1) < 0.01:
         return ()
     return (f"sized by {hours / 24:.3g} days, as if the whole year were like them",)

@@ -51,6 +51,9 @@ def would_change(found: Siting) -> tuple[str, ...]:
                 f"if the grid of {best.place} were {factor:.0%} dirtier all along,"
                 f" {second.place} would do as well"
             )
+    told += [
+        f"{one.place}: {one.schedule.fallback}" for one in found.ranking if one.schedule.fallback
+    ]
     for one in found.ranking:
         if one.excluded and one.objective < best.objective:
             told.append(f"{one.place} would emit {_g(one.grams.value)}, but {one.excluded}")
