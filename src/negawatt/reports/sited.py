@@ -32,6 +32,9 @@ def show(found: Account, console: Console) -> None:
         put(Text(line), console)
     put(title("What each part saved"), console)
     put(_saved(found, console), console)
+    saving = found.saving
+    spread = "" if saving.is_exact else f" ({saving.low:.0%} to {saving.high:.0%})"
+    put(Text(f"all of them {saving.value:.0%}{spread}"), console)
     if found.ways:
         put(title(f"How it is cooled ({found.envelope})"), console)
         ways = [f"{way} {share:.0%}" for way, share in found.ways.items() if share]
@@ -40,7 +43,7 @@ def show(found: Account, console: Console) -> None:
         put(title(f"What size would be best, by {found.sizing.aim}"), console)
         _sized(found.sizing, console)
     put(title("Why"), console)
-    for sentence in (found.because, *found.notes):
+    for sentence in (found.because, *found.would_change, *found.notes):
         put(Text(f"- {sentence}"), console)
 
 
@@ -68,7 +71,7 @@ def _saved(found: Account, console: Console) -> Table:
     table.add_column("part")
     table.add_column("kgCO2e", justify="right")
     table.add_column("of what it would be without any", justify="right")
-    whole = found.without
+    whole = found.without.value
     table.add_row("none of them", plain(whole / 1e3), "100%" if whole > 0 else "")
     for part, grams in found.saved.items():
         small = abs(grams) < 0.05

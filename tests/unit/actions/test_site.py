@@ -116,7 +116,7 @@ def test_the_example_is_understood(written: Written) -> None:
     assert told.site.battery is not None
     assert told.site.battery.charge_efficiency == pytest.approx(0.9**0.5)
     assert told.site.battery.wear_g_per_kwh == pytest.approx(83 / 5)
-    assert told.site.solar_w.max() > 30e3
+    assert told.site.solar_w.max() > 20e3
     assert told.site.intensity.low is not None
     assert told.yield_per_kwp is not None
     assert any("modelled" in note for note in told.notes)
@@ -245,9 +245,9 @@ stress = 10
 """
     found = account(describe(written("desert.toml", told)))
     assert found.ways["chiller"] > 0.5  # July
-    assert found.saved["solar"] > 0.2 * found.without
+    assert found.saved["solar"] > 0.2 * found.without.value
     assert found.saved["battery"] > 0
-    assert found.without - sum(found.saved.values()) == pytest.approx(found.grams.value)
+    assert found.without.value - sum(found.saved.values()) == pytest.approx(found.grams.value)
     assert found.grams.low < found.grams.value < found.grams.high
     assert found.onsite.value > 10_000  # litres: about a litre per kWh of IT energy
     assert found.weighted is not None

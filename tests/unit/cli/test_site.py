@@ -40,7 +40,7 @@ def test_json_holds_the_whole_account(roof: Path) -> None:
     assert found.grams == negawatt.site(roof).grams
     assert len(found.steps["grid_w"]) == 48
     assert "job:finetune_w" in found.steps
-    assert found.without - sum(found.saved.values()) == pytest.approx(found.grams.value)
+    assert found.without.value - sum(found.saved.values()) == pytest.approx(found.grams.value)
     assert found.sizing is None
     assert found.making is not None
     # 60 kWp of 830 kg over 30 years, 40 kWh of 83 kg over 15, two days of them, less the wear.

@@ -259,3 +259,24 @@ def test_a_battery_with_absurd_numbers_is_refused(change: dict[str, float]) -> N
     told = {"capacity_j": 1.0, "charge_w": 1.0, "discharge_w": 1.0, "initial_soc": 0.5, **change}
     with pytest.raises(UsageError, match="battery"):
         Battery(**told)
+
+
+def test_the_share_saved_takes_a_dirtier_grid_on_both_sides() -> None:
+    own = site([100, 200], [1000, 0])
+    wide = replace(own.intensity, low=np.array([50.0, 150.0]), high=np.array([300.0, 250.0]))
+    saving = operate(replace(own, intensity=wide)).saving
+    assert saving.value == pytest.approx(1 - 200 / 300)
+    assert (saving.low, saving.high) == pytest.approx((1 - 150 / 200, 1 - 250 / 550))
+
+
+def test_what_a_little_more_would_save_is_told() -> None:
+    own = site([400] * 24, [0, 2000] * 12, battery=battery(0.5), jobs=(job("fit", 1, 0, 1),))
+    found = operate(own)
+    solar, store, later = found.would_change
+    assert solar == "a tenth more solar would save nothing more"
+    # 50 Wh more of capacity, twelve times, come out at 0.95 and go in for nothing.
+    assert store == f"a tenth more battery would save {12 * 50 * 0.95 * 0.4:.0f} g more"
+    assert later == "deadlines 12 h later would save 250 g more"
+    limited = operate(replace(own, import_w=5000.0))
+    assert limited.would_change == ()
+    assert limited.flows.grid.max() <= 5000

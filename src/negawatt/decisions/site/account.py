@@ -12,9 +12,11 @@ from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.quantities import J_PER_KWH
 from negawatt.decisions.site.building import YEAR_H, Aim, Limits, Making, Sizing
 from negawatt.decisions.site.cooling import Cooled, Mode
-from negawatt.decisions.site.operate import emitted, kwh, operate, run_now
+from negawatt.decisions.site.flows import Beside, Operation
+from negawatt.decisions.site.operate import emitted, operate, run_now, share_saved
 from negawatt.decisions.site.program import solve
-from negawatt.decisions.site.records import Beside, Column, Operation, Site
+from negawatt.decisions.site.reasons import kwh
+from negawatt.decisions.site.records import Column, Site
 from negawatt.decisions.site.size import size
 from negawatt.decisions.site.water import SiteWater, site_water
 
@@ -92,6 +94,7 @@ class Account:
         cost: Of what is bought; None without a price.
         saved: By part, each beside the one before: free cooling, solar, battery, shifting. [gCO2e]
         without: Grams with none of the parts. [gCO2e]
+        saving: Share of them that all parts save. [1]
         pue: Mean of the time. [1]
         ways: Share of the time that each way of cooling is taken; empty where the PUE is stated.
         envelope: Class of air that servers may take in; empty likewise.
@@ -99,6 +102,7 @@ class Account:
         offsite: Water of the electricity bought. [L]
         weighted: What is taken at the site, weighted by scarcity; None where nobody told. [L]
         because: The reason, for people.
+        would_change: What a little more of each part would save.
         beside: Poorer ways of running it.
         steps: Times and powers, column by column. [W], stored energy in [J]
         sizing: The best size; None where none was asked for.
@@ -114,7 +118,8 @@ class Account:
     making: Estimate | None
     cost: float | None
     saved: Mapping[str, float]
-    without: float
+    without: Estimate
+    saving: Estimate
     pue: Estimate
     ways: Mapping[str, float]
     envelope: str
@@ -122,6 +127,7 @@ class Account:
     offsite: Estimate
     weighted: Estimate | None
     because: str
+    would_change: tuple[str, ...]
     beside: tuple[Beside, ...]
     steps: Mapping[str, tuple[float, ...]]
     sizing: Sizing | None = None
@@ -138,8 +144,8 @@ def account(told: Described) -> Account:
         UsageError: nothing keeps all limits, or a size was asked for and cannot be found.
     """
     run = operate(told.site)
-    bare = next(way.grams.value for way in run.beside if way.what.startswith("no solar, no"))
-    cooled = _free_cooling(told)
+    bare = next(way.grams for way in run.beside if way.what.startswith("no solar, no"))
+    without = _without(told, bare)
     used = _water(told, run)
     sizing = None
     if told.yield_per_kwp is not None and told.making is not None:
@@ -154,8 +160,9 @@ def account(told: Described) -> Account:
         grams=_grams(told, run),
         making=_making(told, run),
         cost=run.cost,
-        saved={"free cooling": cooled, **run.saved},
-        without=bare + cooled,
+        saved={"free cooling": without.value - bare.value, **run.saved},
+        without=without,
+        saving=share_saved(run.grams, without),
         pue=_pue(told, run),
         ways=_ways(told.cooling),
         envelope=told.cooling.envelope if told.cooling else "",
@@ -163,6 +170,7 @@ def account(told: Described) -> Account:
         offsite=used.used.offsite,
         weighted=used.weighted,
         because=run.because,
+        would_change=run.would_change,
         beside=run.beside,
         steps=_steps(run),
         sizing=sizing,
@@ -170,13 +178,18 @@ def account(told: Described) -> Account:
     )
 
 
-def _free_cooling(told: Described) -> float:
-    """Saved by doing without the chiller, had nothing else been done. [gCO2e]"""
+def _without(told: Described, bare: Estimate) -> Estimate:
+    """Grams with nothing done: jobs at once, all of it bought, the chiller always on. [gCO2e]"""
     if told.cooling is None:
-        return 0.0
-    site = run_now(told.site)
-    more = site.load_w * (told.cooling.always.pue - told.cooling.usual.pue)
-    return float(more @ site.intensity.values) * site.step_h / 1e3
+        return bare
+    plain = replace(
+        run_now(told.site),
+        pue=told.cooling.always.pue,
+        solar_w=np.zeros(len(told.site.intensity)),
+        battery=None,
+        import_w=None,
+    )
+    return emitted(plain, solve(plain).flows)
 
 
 def _grams(told: Described, run: Operation) -> Estimate:

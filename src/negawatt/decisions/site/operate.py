@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.core.quantities import J_PER_KWH
-from negawatt.decisions.site.building import figure
-from negawatt.decisions.site.program import Solved, solve, starts
-from negawatt.decisions.site.records import Beside, Column, Flows, Operation, Site
+from negawatt.decisions.site.flows import Beside, Flows, Operation
+from negawatt.decisions.site.program import solve, starts
+from negawatt.decisions.site.reasons import because, gram_words, notes
+from negawatt.decisions.site.records import Site
 
 _GRAMS = "gCO2e"
+_LATER = timedelta(hours=12)
 
 
 def operate(site: Site) -> Operation:
@@ -75,13 +78,15 @@ def operate(site: Site) -> Operation:
         wear=_wear(site, found.flows),
         cost=cost(site, found.flows),
         saved=saved,
-        because=_because(site, found, told["no solar, no battery, run now"]),
+        saving=share_saved(grams, told["no solar, no battery, run now"]),
+        because=because(site, found, told["no solar, no battery, run now"].value),
         beside=tuple(
             Beside(what=name, grams=told[name], cost=cost(way, flows[name]))
             for name, way in ways.items()
         ),
+        would_change=_would_change(loose, grams.value) if site.import_w is None else (),
         gap=found.gap,
-        notes=_notes(site),
+        notes=notes(site),
     )
 
 
@@ -127,55 +132,38 @@ def cost(site: Site, flows: Flows) -> float | None:
 
 def _wear(site: Site, flows: Flows) -> float:
     each = site.battery.wear_g_per_kwh if site.battery else 0.0
-    return kwh(flows.discharge, site) * each
+    return float(flows.discharge.sum()) * site.step_h / 1e3 * each
 
 
-def kwh(power: Column, site: Site) -> float:
-    """Energy of a column of powers. [kWh]"""
-    return float(power.sum()) * site.step_h / 1e3
+def share_saved(grams: Estimate, bare: Estimate) -> Estimate:
+    """Of what it would be, with the ends taken alike: a dirtier grid makes both dirtier. [1]"""
+    pairs = [(grams.value, bare.value), (grams.low, bare.low), (grams.high, bare.high)]
+    shares = [1 - one / other if other > 0 else 0.0 for one, other in pairs]
+    return Estimate(
+        value=shares[0], low=min(shares), high=max(shares), unit="1", kind=Kind.MODELLED,
+        source=grams.source,
+    )  # fmt: skip
 
 
-def _because(site: Site, found: Solved, bare: Estimate) -> str:
-    """What is bought and when, in figures that can be checked."""
-    flows = found.flows
-    bought, needed = kwh(flows.grid, site), kwh(flows.facility, site)
-    parts = [f"it needs {figure(needed)} kWh and buys {figure(bought)} kWh"]
-    made = kwh(flows.solar, site)
-    if made > 0:
-        lost = kwh(flows.export + flows.curtailed, site)
-        parts.append(
-            f"the panels give {figure(made)} kWh, of which {1 - lost / made:.0%} is used here"
+def _would_change(site: Site, grams: float) -> tuple[str, ...]:
+    """What a tenth more of each part, and half a day more for the jobs, would save."""
+    ways: dict[str, Site] = {}
+    if bool(site.solar_w.any()):
+        ways["a tenth more solar"] = replace(site, solar_w=1.1 * site.solar_w)
+    if site.battery and site.battery.capacity_j > 0:
+        old = site.battery
+        larger = replace(
+            old, capacity_j=1.1 * old.capacity_j, charge_w=1.1 * old.charge_w,
+            discharge_w=1.1 * old.discharge_w,
+        )  # fmt: skip
+        ways["a tenth more battery"] = replace(site, battery=larger)
+    if any(job.deadline + _LATER <= site.intensity.end for job in site.jobs):
+        later = (
+            replace(job, deadline=min(job.deadline + _LATER, site.intensity.end))
+            for job in site.jobs
         )
-    moved = kwh(flows.discharge, site)
-    if moved > 1e-6 * needed:
-        parts.append(f"the battery gives {figure(moved)} kWh back when power is dirtier or dark")
-    elif site.battery:
-        parts.append("the battery rests: what it loses or wears is more than it could save")
-    if bought > 0:
-        mean = float(flows.grid @ site.intensity.values) / float(flows.grid.sum())
-        whole = bare.value / max(needed, 1e-12)
-        parts.append(
-            f"what is bought emits {figure(mean)} g/kWh; everything bought at once would emit {figure(whole)}"
-        )
-    return "; ".join(parts)
-
-
-def _notes(site: Site) -> tuple[str, ...]:
-    notes = []
-    if any(job.interruptible and job.restart_s for job in site.jobs):
-        notes.append("what restarting a job costs is not planned here")
-    if any(job.idle_w or job.embodied_g_per_h for job in site.jobs):
-        notes.append("hardware that is reserved while a job waits is not counted here")
-    if site.price is not None and bool(
-        (site.intensity.values + site.price_weight * site.price.values / 1e3 < 0).any()
-    ):
-        notes.append("steps whose weighted price is below 0 count as 0: nothing is burnt for money")
-    battery = site.battery
-    if battery and battery.ends_at < battery.initial_soc:
-        notes.append("the battery may end emptier than it began: that energy is not counted")
-    if site.avoided:
-        notes.append(
-            f"exports are credited with {site.avoided:.0%} of the grid's intensity, which is"
-            " avoided elsewhere and no emission of this site"
-        )
-    return tuple(notes)
+        ways[f"deadlines {_LATER // timedelta(hours=1)} h later"] = replace(site, jobs=tuple(later))
+    return tuple(
+        f"{what} would save {gram_words(grams - emitted(way, solve(way).flows).value)} more"
+        for what, way in ways.items()
+    )

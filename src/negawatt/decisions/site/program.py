@@ -19,7 +19,8 @@ import numpy as np
 
 from negawatt.core.errors import UsageError
 from negawatt.core.quantities import J_PER_KWH
-from negawatt.decisions.site.records import Battery, Column, Flows, Site
+from negawatt.decisions.site.flows import Flows
+from negawatt.decisions.site.records import Battery, Column, Site
 from negawatt.decisions.when import Job
 
 _PATIENCE_S = 30.0

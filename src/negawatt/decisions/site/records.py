@@ -1,8 +1,7 @@
-"""A site with its own solar and battery: what there is, and what flows."""
+"""A site with its own solar and battery: what there is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.core.errors import UsageError
-from negawatt.core.estimate import Estimate
 from negawatt.core.grid import Topic
 from negawatt.decisions.when import Job
 from negawatt.signals.series import Series
@@ -216,88 +214,3 @@ def _known(series: Series) -> None:
             f" nor at {len(lacking) - 1} other steps",
             fix="fill the gap, or choose a time without one",
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Flows:
-    """Mean power of each step. Every step is balanced: what comes in goes out.
-
-    grid + solar + discharge = it × pue + charge + export + curtailed
-
-    Args:
-        grid: Bought. [W]
-        solar: That the panels could give. [W]
-        charge: Into the battery. [W]
-        discharge: Out of it. [W]
-        export: Of solar power, to the grid. [W]
-        curtailed: Solar power that nobody took. [W]
-        it: Drawn by IT equipment, jobs included. [W]
-        facility: The same with the building. [W]
-        soc_j: Stored when each step begins, and at the end of the last: one number more. [J]
-        jobs: Of the facility's power, that of each job's IT equipment. [W]
-    """
-
-    grid: Column
-    solar: Column
-    charge: Column
-    discharge: Column
-    export: Column
-    curtailed: Column
-    it: Column
-    facility: Column
-    soc_j: Column
-    jobs: Mapping[str, Column]
-
-    def imbalance(self) -> Column:
-        """What comes in less what goes out: 0 but for rounding. [W]"""
-        return (
-            self.grid
-            + self.solar
-            + self.discharge
-            - (self.facility + self.charge + self.export + self.curtailed)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """The same site run in a poorer way."""
-
-    what: str  # "no solar, no battery, run now"
-    grams: Estimate  # [gCO2e]
-    cost: float | None = None  # in the currency of the price
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Operation:
-    """How a site is run over the time its signal tells.
-
-    Args:
-        site: What there is.
-        flows: Power of each step.
-        grams: Of what is bought, less what exports are credited with, plus wear. [gCO2e]
-        wear: Part of it: of making the battery, by use. [gCO2e]
-        cost: Of what is bought, where a price is known.
-        saved: Grams by part, each beside the one before: solar, then battery, then shifting.
-        because: The reason, for people.
-        beside: Poorer ways: each part left out, and all of them.
-        gap: Of the objective that the best of all is below it at most; 0 without whole numbers. [1]
-        notes: What was left out or set.
-    """
-
-    site: Site
-    flows: Flows
-    grams: Estimate
-    wear: float
-    cost: float | None
-    saved: Mapping[str, float]
-    because: str
-    beside: tuple[Beside, ...] = ()
-    gap: float = 0.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def self_use(self) -> float | None:
-        """Share of the solar energy that the site used itself; None without any. [1]"""
-        made = float(self.flows.solar.sum())
-        lost = float((self.flows.export + self.flows.curtailed).sum())
-        return 1 - lost / made if made > 0 else None
