@@ -274,8 +274,8 @@ def test_what_a_little_more_would_save_is_told() -> None:
     found = operate(own)
     solar, store, later = found.would_change
     assert solar == "a tenth more solar would save nothing more"
-    # 50 Wh more of capacity, twelve times, come out at 0.95 and go in for nothing.
-    assert store == f"a tenth more battery would save {12 * 50 * 0.95 * 0.4:.0f} g more"
+    # 50 Wh more come out at 0.95 in each dark hour but the first, and go in for nothing.
+    assert store == f"a tenth more battery would save {11 * 50 * 0.95 * 0.4:.0f} g more"
     assert later == "deadlines 12 h later would save 250 g more"
     limited = operate(replace(own, import_w=5000.0))
     assert limited.would_change == ()
