@@ -4,6 +4,7 @@ from negawatt.decisions.site.building import Built, Limits, Making, Sizing
 from negawatt.decisions.site.flows import Beside, Flows, Operation
 from negawatt.decisions.site.operate import operate, run_now
 from negawatt.decisions.site.records import Battery, Site
+from negawatt.decisions.site.rehearse import Outlook, Rehearsed, rehearse, yesterday
 from negawatt.decisions.site.size import size
 
 __all__ = [
@@ -14,9 +15,13 @@ __all__ = [
     "Limits",
     "Making",
     "Operation",
+    "Outlook",
+    "Rehearsed",
     "Site",
     "Sizing",
     "operate",
+    "rehearse",
     "run_now",
     "size",
+    "yesterday",
 ]
