@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from negawatt.wiring.place import place as place
     from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
+    from negawatt.wiring.site import site as site
 
     __version__: str
 
@@ -47,6 +48,7 @@ __all__ = [
     "predict",
     "prune",
     "quantise",
+    "site",
     "tracker",
 ]
 
@@ -65,6 +67,7 @@ _HOMES = MappingProxyType(
         "predict": "negawatt.wiring",
         "prune": "negawatt.wiring.prune",
         "quantise": "negawatt.wiring.quantise",
+        "site": "negawatt.wiring.site",
         "tracker": "negawatt.meters.tracking",
     }
 )
