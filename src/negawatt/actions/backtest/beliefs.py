@@ -5,7 +5,6 @@ The oracle and the noisy oracle are the exceptions, and their names say so: they
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +12,10 @@ import numpy as np
 
 from negawatt.actions.backtest.records import Column, Counts, Matrix
 from negawatt.decisions.when.rows import rows
+from negawatt.signals.forecast.base import Way, past_of
+from negawatt.signals.series import Series
+
+_BLOCK = 4096  # starts foreseen at a time, so that memory stays small
 
 
 class Belief(Protocol):
@@ -27,68 +30,41 @@ class Belief(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Told:
-    """Values that were there beforehand: those of an oracle, or of a forecast on record.
-
-    Args:
-        values: Of each slot. [slots]
-        day: Slots of a day, where values of a day are told when it begins (at a slot number that
-            is a multiple), and later days are filled by `beyond`; 0 where all is told.
-        beyond: What is thought of later days; None leaves them unknown.
-    """
+    """Values that were there beforehand: those of an oracle, or of a forecast on record."""
 
     values: Column
-    day: int = 0
-    beyond: Belief | None = None
 
     def rows(self, starts: Counts, width: int) -> Matrix:
-        """The values themselves, to the end of the day where they are told by the day."""
-        told = rows(self.values, starts, width)
-        if not self.day:
-            return told
-        later = (starts % self.day)[:, None] + np.arange(width) >= self.day
-        other = np.nan if self.beyond is None else self.beyond.rows(starts, width)
-        return np.where(later, other, told)
+        """The values themselves."""
+        return rows(self.values, starts, width)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Daily:
-    """The same time of day on the days before: the last one, or the mean of several.
+class Foreseen:
+    """What a way of foreseeing makes of the past before each start, and of nothing later.
 
     Args:
-        values: What happened; of it only slots before a start are used. [slots]
-        day: Slots of a day.
-        days: Over how many the mean is taken; fewer where the signal began later.
+        ways: The first is used wherever the past is long enough for it, else the next.
+        series: The signal.
     """
 
-    values: Column
-    day: int
-    days: int = 1
-
-    def means(self) -> Column:
-        """Mean of each slot and of those at its time on the days before it. [slots]"""
-        count = len(self.values)
-        whole = math.ceil(count / self.day)
-        padded = np.full(whole * self.day, np.nan)
-        padded[:count] = self.values
-        table = padded.reshape(whole, self.day)
-        there = ~np.isnan(table)
-        sums = _last(np.where(there, table, 0.0), self.days)
-        numbers = _last(there.astype(np.float64), self.days)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(sums / numbers).reshape(-1)[:count]
+    ways: tuple[Way, ...]
+    series: Series
 
     def rows(self, starts: Counts, width: int) -> Matrix:
-        """For each slot the newest mean of its time of day that ends before the start."""
-        ahead = np.arange(width)
-        back = ahead - self.day * (ahead // self.day + 1)  # the newest such slot before the start
-        places = starts[:, None] + back
-        return np.where(places >= 0, self.means()[np.maximum(places, 0)], np.nan)
-
-
-def _last(table: Matrix, days: int) -> Matrix:
-    total = np.cumsum(table, axis=0)
-    total[days:] = total[days:] - total[:-days].copy()
-    return total
+        """Each start foreseen once, however many jobs it has."""
+        past = past_of(self.series)
+        lead = len(self.series.values) - len(past)  # steps before the first known value
+        issues, which = np.unique(starts - lead, return_inverse=True)
+        told = np.full((len(issues), width), np.nan)
+        open_ = np.ones(len(issues), dtype=bool)
+        for way in self.ways:
+            enough = open_ & (issues >= max(1.0, way.days * past.per_day))
+            for at in range(0, int(enough.sum()), _BLOCK):
+                some = np.flatnonzero(enough)[at : at + _BLOCK]
+                told[some] = way.predict(past, issues[some], np.arange(width))
+            open_ &= ~enough
+        return np.asarray(told[which])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -125,7 +125,9 @@ def contiguous(values: Matrix, steps: Matrix, room: Counts) -> Plan:
     least = cost.min(axis=1)
     blind = ~np.isfinite(least)
     finite = np.where(np.isfinite(cost), np.abs(cost), 0.0).max(axis=1)
-    first = np.argmax(cost <= (np.where(blind, np.inf, least) + _ROUNDING * finite)[:, None], axis=1)
+    first = np.argmax(
+        cost <= (np.where(blind, np.inf, least) + _ROUNDING * finite)[:, None], axis=1
+    )
     return Plan(at(np.where(blind, 0, first), steps, values.shape[1]), blind)
 
 
