@@ -162,7 +162,7 @@ def _score(
         ),
         regret=oracle - saving,
         kept=saving / oracle if oracle > _NOTHING else None,
-        missed=int(done.missed.sum()),
+        missed=round(float(done.missed.sum())),
         blind=round(float(done.blind.sum())),
         delay_h=float(done.delay.mean()) * home.actual.step_s / HOUR_S,
         spread=float(np.std(1.0 - done.seeds / base, ddof=1)) if len(done.seeds) > 1 else None,

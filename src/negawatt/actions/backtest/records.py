@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -32,6 +32,8 @@ class Jobs:
         power_w: What each draws. [W], [jobs]
         source: Where they came from, for people.
         left_out: How many more there were, that reach beyond the signal or into a gap of it.
+        grace: Slots after the deadline that may be used all the same, and then count as missed; 0
+            but where a published study is followed that does so.
 
     Raises:
         UsageError: there is none, one has no length, or cannot end in time.
@@ -43,6 +45,7 @@ class Jobs:
     power_w: Column
     source: str = ""
     left_out: int = 0
+    grace: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.release):
@@ -66,20 +69,20 @@ class Jobs:
 
     @property
     def room(self) -> Counts:
-        """Slots from release to deadline. [jobs]"""
-        return self.deadline - self.release
+        """Slots from release to deadline, and those of grace. [jobs]"""
+        return self.deadline - self.release + self.grace
 
     def some(self, which: NDArray[np.bool_] | Counts) -> Jobs:
         """A part of them, the others counted as left out."""
-        kept = Jobs(
-            release=self.release[which],
+        release = self.release[which]
+        return replace(
+            self,
+            release=release,
             steps=self.steps[which],
             deadline=self.deadline[which],
             power_w=self.power_w[which],
-            source=self.source,
+            left_out=self.left_out + len(self) - len(release),
         )
-        object.__setattr__(kept, "left_out", self.left_out + len(self) - len(kept))
-        return kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)

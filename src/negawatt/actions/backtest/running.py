@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
         elsewhere: Emitted had the job moved and run at once there. [gCO2e]
         waited: Emitted had it stayed and waited. [gCO2e]
         delay: Slots before the first that it ran in.
-        missed: Ended after its deadline, in any seed.
+        missed: Ended after its deadline, part of the seeds.
         blind: Ran at once because nothing was known.
         moved: Ran elsewhere, part of the seeds.
         seeds: Sum of grams for each seed. [gCO2e], [seeds]
@@ -47,11 +47,11 @@ def whole(places: Sequence[Place], jobs: Jobs) -> Jobs:
         UsageError: there is none.
     """
     count = len(places[0].actual)
-    fits = (jobs.release >= 0) & (jobs.deadline <= count)
+    fits = (jobs.release >= 0) & (jobs.deadline + jobs.grace <= count)
     for place in places:
         for series in {id(s): s for s in (place.actual, place.chosen_by)}.values():
             holes = np.concatenate([[0], np.cumsum(~np.isfinite(series.values))])
-            ends = np.clip(jobs.deadline, 0, count)
+            ends = np.clip(jobs.deadline + jobs.grace, 0, count)
             fits &= holes[ends] == holes[np.clip(jobs.release, 0, count)]
     return jobs if fits.all() else jobs.some(fits)
 
@@ -92,7 +92,6 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
             for table, column in zip(tables, done, strict=True):
                 table[which] += column / len(passes)
         seeds.append(total)
-    tables[4] = (tables[4] > 0).astype(np.float64)
     return Outcome(*tables, np.array(seeds))
 
 
@@ -133,7 +132,7 @@ def _place(
             _sum(begin, score[where_now, pick]) / jobs.steps,
             _sum(plans[0].weights, real[0]) / jobs.steps,
             first.astype(np.float64),
-            (last > jobs.room).astype(np.float64),
+            (last > jobs.room - jobs.grace).astype(np.float64),
             np.stack([plan.blind for plan in plans])[where, pick].astype(np.float64),
             (where > 0).astype(np.float64),
         ]
