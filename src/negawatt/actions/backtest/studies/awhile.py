@@ -97,7 +97,7 @@ def project(year: int = 2020, count: int = JOBS, seed: int = 0) -> tuple[Counts,
 
     >>> release, steps, workdays = project()
     >>> workdays, len(release), int(release[0]), int(steps.min()), int(steps.max())
-    (262, 3387, 23, 8, 179)
+    (262, 3387, 19, 8, 179)
     """
     rng = np.random.default_rng(seed)
     first = datetime(year, 1, 1, tzinfo=UTC)
