@@ -2,6 +2,6 @@
 
 from negawatt.actions.backtest.engine import backtest
 from negawatt.actions.backtest.policies import Choice, Shape
-from negawatt.actions.backtest.records import Backtest, Jobs, Place, Score
+from negawatt.actions.backtest.records import Jobs, Place
 
-__all__ = ["Backtest", "Choice", "Jobs", "Place", "Score", "Shape", "backtest"]
+__all__ = ["Choice", "Jobs", "Place", "Shape", "backtest"]

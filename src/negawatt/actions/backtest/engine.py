@@ -13,10 +13,11 @@ import numpy as np
 
 from negawatt.actions.backtest.paired import intervals, mean_by_day
 from negawatt.actions.backtest.policies import INTERRUPTING, ORACLE, Choice, Shape
-from negawatt.actions.backtest.records import HOUR_S, Backtest, Counts, Jobs, Place, Score
+from negawatt.actions.backtest.records import HOUR_S, Counts, Jobs, Place
 from negawatt.actions.backtest.running import Outcome, energy, run, whole
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate, Kind
+from negawatt.decisions.backtests import Backtest, Score
 from negawatt.decisions.shares import shapley
 
 _NOTHING = 1e-9  # a saving below is none

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.core.errors import UsageError
-from negawatt.core.estimate import Estimate
 from negawatt.decisions.when.rows import needed
 from negawatt.signals.series import Series
 
@@ -126,87 +124,3 @@ class Place:
                 fix="give a signal in steps of 5, 15, 30 or 60 minutes",
             )
         return int(slots)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """What one policy came to.
-
-    Args:
-        policy: Its name.
-        shape: How it places a job.
-        forecast: What it knew.
-        intensity: Mean over the jobs' energy. [gCO2e/kWh]
-        saving: `1 - grams / grams run now`, with its paired interval. [1]
-        regret: Grams above the oracle of its shape, over grams run now. [1]
-        kept: Part of that oracle's saving that it reached; None where that is nought. [1]
-        missed: Jobs that ended after their deadline.
-        blind: Jobs that ran at once because nothing was known.
-        delay_h: Mean wait before the first slot. [h]
-        spread: Standard deviation of the saving over seeds, where there are several. [1]
-        moved: Part of the jobs that ran elsewhere. [1]
-    """
-
-    policy: str
-    shape: str
-    forecast: str
-    intensity: float
-    saving: Estimate
-    regret: float
-    kept: float | None
-    missed: int
-    blind: int
-    delay_h: float
-    spread: float | None = None
-    moved: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backtest:
-    """Policies side by side on the same jobs and the same signal.
-
-    Args:
-        zone: Where the jobs are released.
-        basis: What its intensity is.
-        unit: Of the signal.
-        source: Of the signal.
-        start: When it begins.
-        end: When it ends.
-        step_s: Length of a slot. [s]
-        jobs: How many were tried.
-        left_out: How many were not, as they reach beyond the signal or into a gap.
-        jobs_from: Where they came from.
-        duration_h: Mean. [h]
-        slack_h: Mean of deadline less release less duration. [h]
-        kwh: Energy of all. [kWh]
-        scores: Run now first, the oracles last.
-        parts: Policy -> part of the saving -> its share, adding up to `whole`. [1]
-        whole: Policy -> saving with every change made, run now here being 1. [1]
-        places: Where jobs may move, besides.
-        chosen_by: The other signal that slots were chosen by; empty where they are one.
-        daily: Policy -> day by day, grams over those of run now; for pictures.
-        days: The days of `daily`.
-        notes: What to know when reading it.
-    """
-
-    zone: str
-    basis: str
-    unit: str
-    source: str
-    start: datetime
-    end: datetime
-    step_s: float
-    jobs: int
-    left_out: int
-    jobs_from: str
-    duration_h: float
-    slack_h: float
-    kwh: float
-    scores: tuple[Score, ...]
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)
-    whole: dict[str, float] = field(default_factory=dict)
-    places: tuple[str, ...] = ()
-    chosen_by: str = ""
-    daily: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    days: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()

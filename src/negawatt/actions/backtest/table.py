@@ -16,7 +16,7 @@ from negawatt.core.grid import GRAMS_PER_KWH, Basis, Status, Topic, utc
 from negawatt.signals.series import Series
 
 _TIMES = ("time_utc", "time", "timestamp", "datetime", "date", "datetime_utc")
-_ZONES = ("zone", "region", "country", "balancing_authority")
+_ZONES = ("zone", "region", "country", "ba", "balancing_authority")
 #: The column that is meant where a file has several and none is named.
 _MEANT = ("ci", "ci_actual", "ci_lca", "ci_direct", "ci_avg", "carbon_intensity", "moer", "value")
 _UNITS = {"g": 1.0, "kg": 1000.0, "lb/MWh": 0.45359237}  # into g/kWh

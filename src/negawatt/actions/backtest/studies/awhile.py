@@ -12,7 +12,7 @@ request, and by default the figure with deadlines kept stands beside the publish
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -22,6 +22,7 @@ from negawatt.actions.backtest.policies import NOISY, ORACLE, Choice, Shape
 from negawatt.actions.backtest.records import Counts, Jobs, Place
 from negawatt.actions.backtest.running import run, whole
 from negawatt.core.errors import UsageError
+from negawatt.decisions.backtests import Awhile, AwhileRow
 from negawatt.signals.series import Series
 
 SLOT = timedelta(minutes=30)
@@ -30,66 +31,6 @@ JOBS = 3387
 _FIRST, _AFTER = 18, 34  # slots of the day in which a job may begin: 9:00 to 16:30
 _SHORTEST, _BEYOND = 8, 180  # lengths in slots: 4 h to 89.5 h
 _NINE, _FIVE = 18, 34  # o'clock, in slots
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwhileRow:
-    """One rule, shape and forecast.
-
-    Args:
-        rule: "next-workday" or "semi-weekly".
-        shape: "contiguous" or "interruptible".
-        forecast: What was known.
-        error: Deviation of the noise over the mean. [1]
-        seeds: Over how many the saving is a mean.
-        published: Saving by the published protocol; None where the forecast is none of its own. [1]
-        saving: The same with deadlines kept. [1]
-        low: Lower end of its interval, drawn over days. [1]
-        high: Upper end. [1]
-        spread: Standard deviation of `saving` over seeds. [1]
-        late: Jobs that end after their deadline by the published protocol, mean over seeds.
-        grams: Emitted by the published protocol, at 1 kW a job. [gCO2e]
-    """
-
-    rule: str
-    shape: str
-    forecast: str
-    error: float
-    seeds: int
-    published: float | None
-    saving: float
-    low: float
-    high: float
-    spread: float | None
-    late: float
-    grams: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Awhile:
-    """The study on one zone.
-
-    Args:
-        zone: Whose intensity.
-        year: Of the jobs.
-        jobs: How many.
-        workdays: On how many days they were released.
-        mean: Of the intensity from the first of January on. [gCO2e/kWh]
-        shiftable: Part of the jobs that each rule leaves any slack. [1]
-        slack_h: Mean slack by each rule. [h]
-        rows: One for each rule, shape and forecast.
-        notes: What to know when reading it.
-    """
-
-    zone: str
-    year: int
-    jobs: int
-    workdays: int
-    mean: float
-    shiftable: dict[str, float]
-    slack_h: dict[str, float]
-    rows: tuple[AwhileRow, ...]
-    notes: tuple[str, ...] = ()
 
 
 def project(year: int = 2020, count: int = JOBS, seed: int = 0) -> tuple[Counts, Counts, int]:

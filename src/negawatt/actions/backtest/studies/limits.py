@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
@@ -20,71 +19,10 @@ from negawatt.actions.backtest.paired import intervals
 from negawatt.actions.backtest.policies import Choice, Shape
 from negawatt.actions.backtest.records import DAY_S, HOUR_S, Column, Matrix, Place
 from negawatt.core.errors import UsageError
+from negawatt.decisions.backtests import Limits, Means
 from negawatt.decisions.when import rows
 from negawatt.decisions.when.windows import scan, scan_cheapest, window_sums
 from negawatt.signals.series import Series
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
-    """One saving, by three ways of taking a mean, and in grams.
-
-    Args:
-        published: Mean over hours of the saving of all zones together. [1]
-        low: Lower end of its 95 % interval, drawn over days. [1]
-        high: Upper end. [1]
-        pooled: All grams saved over all grams run now. [1]
-        zones: Mean over zones, each counted alike. [1]
-        grams: Mean over zones of what a kilowatt-hour saves. [gCO2e/kWh]
-    """
-
-    published: float
-    low: float
-    high: float
-    pooled: float
-    zones: float
-    grams: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The study on some zones.
-
-    Args:
-        zones: Their names.
-        left_out: Zones with gaps.
-        hours: Length of the job. [h]
-        slack_h: How much later it may begin; more than the signal holds is no limit. [h]
-        starts: Releases in each zone.
-        mean: Intensity over zones and time. [gCO2e/kWh]
-        deferral: Of the lowest window.
-        interruption: Of the cheapest hours, besides.
-        foreseen: What is left of deferral by forecasts made of the past alone.
-        lowest: The zone with the lowest mean.
-        one_move_g: Saved by running in that zone always, mean over zones. [gCO2e/kWh]
-        any_move_g: Saved by running wherever is lowest, hour by hour. [gCO2e/kWh]
-        one_move: `one_move_g` over `mean`. [1]
-        any_move: `any_move_g` over `mean`. [1]
-        both: One move, then deferral and interruption there, over `mean`. [1]
-        by_zone: Zone -> mean intensity [gCO2e/kWh], deferral [1], interruption [1].
-    """
-
-    zones: tuple[str, ...]
-    left_out: tuple[str, ...]
-    hours: float
-    slack_h: float
-    starts: int
-    mean: float
-    deferral: Means
-    interruption: Means
-    foreseen: dict[str, Means]
-    lowest: str
-    one_move_g: float
-    any_move_g: float
-    one_move: float
-    any_move: float
-    both: float
-    by_zone: dict[str, tuple[float, float, float]]
 
 
 def limits(

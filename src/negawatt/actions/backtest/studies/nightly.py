@@ -7,7 +7,6 @@ to either side. A job that would have to run before the year begins is left out,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,33 +14,11 @@ from negawatt.actions.backtest.policies import NOISY, Choice, Shape
 from negawatt.actions.backtest.records import Jobs
 from negawatt.actions.backtest.running import run
 from negawatt.actions.backtest.studies.awhile import A_DAY, _from_new_year
+from negawatt.decisions.backtests import Nightly
 from negawatt.signals.series import Series
 
 _ONE = 2  # o'clock, in slots
 _NIGHTS = 365
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nightly:
-    """The study on one zone.
-
-    Args:
-        zone: Whose intensity.
-        year: Of the jobs.
-        error: Deviation of the noise over the mean. [1]
-        windows_h: To either side. [h]
-        intensity: For each window, over the nights that were run. [gCO2e/kWh]
-        saving: Over the window of nothing. [1]
-        nights: How many were run.
-    """
-
-    zone: str
-    year: int
-    error: float
-    windows_h: tuple[float, ...]
-    intensity: tuple[float, ...]
-    saving: tuple[float, ...]
-    nights: tuple[int, ...]
 
 
 def nightly(
