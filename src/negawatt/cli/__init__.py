@@ -28,6 +28,7 @@ VERBS = MappingProxyType(
         "endpoint": "Tell how well and fast a server at ADDRESS serves, beside its base.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
         "place": "Choose which machines read and which write for whom.",
+        "backtest": "Tell what policies would have emitted, each with what was known then.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",

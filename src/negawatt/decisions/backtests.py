@@ -163,6 +163,7 @@ class Nightly:
         windows_h: To either side. [h]
         intensity: For each window, over the nights that were run. [gCO2e/kWh]
         saving: Over the window of nothing. [1]
+        published: The same where grams are divided by 365 nights, even if fewer were run. [1]
         nights: How many were run.
     """
 
@@ -172,6 +173,7 @@ class Nightly:
     windows_h: tuple[float, ...]
     intensity: tuple[float, ...]
     saving: tuple[float, ...]
+    published: tuple[float, ...]
     nights: tuple[int, ...]
 
 

@@ -101,7 +101,8 @@ def read(path: Path, *, naive_utc: bool = False) -> Table:
             fix=f"give a CSV whose first line names one of {', '.join(_TIMES[:4])}",
         )
     columns = list(zip(*body, strict=True))
-    where = next((lower.index(name) for name in _ZONES if name in lower), None)
+    named = [at for at, name in enumerate(lower) if name in _ZONES and not _number(columns[at][0])]
+    where = named[0] if named else None  # BA is a column of authorities, or of Bosnia's values
     rest = [at for at in range(len(head)) if at not in (when, where)]
     return Table(
         path,
@@ -110,6 +111,14 @@ def read(path: Path, *, naive_utc: bool = False) -> Table:
         _seconds(columns[when], path, naive_utc=naive_utc),
         tuple(columns[at] for at in rest),
     )
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell == ""
+    return True
 
 
 def _seconds(texts: Sequence[str], path: Path, *, naive_utc: bool) -> Counts:

@@ -56,5 +56,9 @@ def nightly(
         windows_h=tuple(window / 2 for window in windows),
         intensity=tuple(mean),
         saving=tuple(1.0 - value / mean[0] for value in mean),
+        published=tuple(
+            1.0 - value * count / (mean[0] * _NIGHTS)
+            for value, count in zip(mean, nights, strict=True)
+        ),
         nights=tuple(nights),
     )
