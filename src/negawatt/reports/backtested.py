@@ -38,7 +38,7 @@ def percent(value: float | None, digits: int = 2) -> str:
     >>> percent(0.15589), percent(None)
     ('15.59', '—')
     """
-    return UNKNOWN if value is None else f"{100 * value:.{digits}f}"
+    return UNKNOWN if value is None else f"{round(100 * value, digits) + 0.0:.{digits}f}"
 
 
 def _backtest(found: Backtest, console: Console) -> None:
@@ -174,9 +174,7 @@ def _nightly(found: Nightly, console: Console) -> None:
         )
     put(table, console)
     put(
-        Text(
-            "\n- published: divided by 365 nights also where the first one could not be run"
-        ),
+        Text("\n- published: divided by 365 nights also where the first one could not be run"),
         console,
     )
 

@@ -188,7 +188,9 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is no moment", fix="write 2026-01-31 or a time in UTC") from error
+        raise UsageError(
+            f"{text!r} is no moment", fix="write 2026-01-31 or a time in UTC"
+        ) from error
     return utc(moment) if moment.tzinfo else utc(datetime.fromisoformat(f"{moment.isoformat()}Z"))
 
 
@@ -286,7 +288,9 @@ def _members(path: Path, group: str) -> list[str]:
     """Zones whose row has a 1 in a column of a CSV; the first column names them."""
     head, body = lines(path)
     if group not in head:
-        raise UsageError(f"{path.name} has no group {group!r}", fix=f"choose among {', '.join(head)}")
+        raise UsageError(
+            f"{path.name} has no group {group!r}", fix=f"choose among {', '.join(head)}"
+        )
     at = head.index(group)
     found = [row[0] for row in body if row[at].strip() in ("1", "1.0")]
     if not found:
