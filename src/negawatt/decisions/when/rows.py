@@ -20,6 +20,7 @@ Matrix = NDArray[np.float64]
 Counts = NDArray[np.intp]
 
 _ROUNDING = 1e-12  # of the largest sum: what is nearer than this is equally good
+_DIGITS = 12  # the same for single slots, as decimals of the largest
 _WHOLE = 1e-9  # slots: 3.0000000001 slots are three
 _UNKNOWN = 1e300  # dearer than any value, and cheaper than a slot after the deadline
 
@@ -144,7 +145,8 @@ def interruptible(values: Matrix, steps: Matrix, room: Counts) -> Plan:
     whole, part = lengths(steps)
     place = np.arange(width)
     there = known(values)
-    seen = np.where(there, values, _UNKNOWN)
+    peak = np.abs(np.where(there, values, 0.0)).max(axis=1, keepdims=True)
+    seen = np.where(there, np.round(values / np.where(peak > 0, peak, 1.0), _DIGITS), _UNKNOWN)
     seen = np.where(place < room[:, None], seen, np.inf)
     order = np.argsort(seen, axis=1, kind="stable")
     rank = np.broadcast_to(place, (jobs, width))
