@@ -107,12 +107,12 @@ def test_limits_of_shifting_by_a_day(
 def test_limits_of_a_continent_and_of_a_year(grid: Path) -> None:
     world = str(grid / "em2022_ci_lca_hourly_123zones.csv.gz")
     europe = f"{grid / 'placement' / 'em_zone_names.csv'}:Europe"
-    asked = Question(file=world, zones=europe, duration="24h", slack="7d", forecasts=["mean28"])
+    asked = Question(file=world, zones=europe, duration="6h", slack="24h", forecasts=["mean28"])
     found = study(asked, "limits")
     assert isinstance(found, Limits)
     assert len(found.zones) == 45
     assert 0 < found.foreseen["mean28"].published < found.deferral.published
-    longer = study(Question(file=world, zones=europe, duration="24h", slack="365d"), "limits")
+    longer = study(Question(file=world, zones=europe, duration="6h", slack="365d"), "limits")
     assert isinstance(longer, Limits)
     assert longer.deferral.published > found.deferral.published
 

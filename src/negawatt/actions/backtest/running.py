@@ -10,6 +10,7 @@ import numpy as np
 from negawatt.actions.backtest.beliefs import Belief, newest, usual_low
 from negawatt.actions.backtest.policies import FORESEEING, REACTING, Choice, Shape
 from negawatt.actions.backtest.records import HOUR_S, Column, Counts, Jobs, Matrix, Place
+from negawatt.core.errors import UsageError
 from negawatt.decisions.when.rows import Plan, at, rows
 
 _CELLS = 1 << 21  # jobs times slots looked at together, so that memory stays small
@@ -78,7 +79,14 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
         places: The first is where jobs are released.
         jobs: That fit, see `whole`.
         choice: The policy.
+
+    Raises:
+        UsageError: a job covers a slot whose value is not known, or that is not there.
     """
+    if len(whole(places, jobs)) < len(jobs):
+        raise UsageError(
+            "jobs cover slots whose values are not known", fix="leave them out: `whole` does"
+        )
     tables = [np.zeros(len(jobs)) for _ in range(7)]
     seeds: list[float] = []
     kwh = energy(jobs, places[0])
@@ -109,34 +117,56 @@ def _place(
     width: int,
 ) -> Matrix:
     """Intensity with every change, moved only, waited only; delay, missed, blind, moved. [7, jobs]"""
-    real = [rows(place.actual.values, jobs.release, width) for place in places]
     begin = at(np.zeros(len(jobs), dtype=np.intp), jobs.steps, width)
-    plans: list[Plan] = []
-    cost, cost_now = [], []
-    for place, belief in zip(places, beliefs, strict=True):
-        seen = None if belief is None else belief.rows(jobs.release, width)
-        plan = _plan(place, jobs, choice, seen, width, begin)
-        plans.append(plan)
-        told = _last_known(place, jobs, width) if seen is None else seen
-        cost.append(_sum(plan.weights, told))
-        cost_now.append(_sum(begin, told))
-    where, where_now = (_lowest(each, still=choice.shape is Shape.NOW) for each in (cost, cost_now))
+    # what lies beyond the room of a job is never used, and then need not be a number
+    real = [np.nan_to_num(rows(place.actual.values, jobs.release, width)) for place in places]
+    seen = [None if each is None else each.rows(jobs.release, width) for each in beliefs]
+    plans = [
+        _plan(place, jobs, choice, told, width, begin)
+        for place, told in zip(places, seen, strict=True)
+    ]
+    where, where_now = _where(places, jobs, choice, plans, seen)
     pick = np.arange(len(jobs))
-    joint = np.stack([plan.weights for plan in plans])[where, pick]
-    score = np.stack(real)
-    first = np.argmax(joint > 0, axis=1)
-    last = width - np.argmax(joint[:, ::-1] > 0, axis=1)
+    joint, blind = plans[0]
+    score = score_now = real[0]
+    if len(places) > 1:
+        joint = np.stack([plan.weights for plan in plans])[where, pick]
+        blind = np.stack([plan.blind for plan in plans])[where, pick]
+        score, score_now = np.stack(real)[where, pick], np.stack(real)[where_now, pick]
+    used = joint > 0
+    last = width - np.argmax(used[:, ::-1], axis=1)
     return np.stack(
         [
-            _sum(joint, score[where, pick]) / jobs.steps,
-            _sum(begin, score[where_now, pick]) / jobs.steps,
-            _sum(plans[0].weights, real[0]) / jobs.steps,
-            first.astype(np.float64),
+            _emitted(joint, score) / jobs.steps,
+            _emitted(begin, score_now) / jobs.steps,
+            _emitted(plans[0].weights, real[0]) / jobs.steps,
+            np.argmax(used, axis=1).astype(np.float64),
             (last > jobs.room - jobs.grace).astype(np.float64),
-            np.stack([plan.blind for plan in plans])[where, pick].astype(np.float64),
+            blind.astype(np.float64),
             (where > 0).astype(np.float64),
         ]
     )
+
+
+def _where(
+    places: Sequence[Place],
+    jobs: Jobs,
+    choice: Choice,
+    plans: Sequence[Plan],
+    seen: Sequence[Matrix | None],
+) -> tuple[Counts, Counts]:
+    """Where each job is thought to emit least when planned, and when run at once. [jobs]"""
+    home = np.zeros(len(jobs), dtype=np.intp)
+    if len(places) == 1 or choice.shape is Shape.NOW:
+        return home, home
+    planned, at_once = [], []
+    for place, plan, told in zip(places, plans, seen, strict=True):
+        width = plan.weights.shape[1]
+        begin = at(home, jobs.steps, width)
+        thought = _last_known(place, jobs, width) if told is None else told
+        planned.append(_thought(plan.weights, thought))
+        at_once.append(_thought(begin, thought))
+    return np.argmin(np.stack(planned), axis=0), np.argmin(np.stack(at_once), axis=0)
 
 
 def _plan(
@@ -158,17 +188,14 @@ def _last_known(place: Place, jobs: Jobs, width: int) -> Matrix:
     return np.repeat(last, width, axis=1)
 
 
-def _sum(weights: Matrix, values: Matrix) -> Column:
-    """Sum of weights times values; a slot that is not used need not be known."""
-    return np.asarray(np.where(weights > 0, weights * values, 0.0).sum(axis=1))
+def _emitted(weights: Matrix, values: Matrix) -> Column:
+    return np.asarray(np.einsum("js,js->j", weights, values))
 
 
-def _lowest(costs: Sequence[Column], *, still: bool) -> Counts:
-    """Which place is thought lowest for each job; home where nothing better is known."""
-    if still or len(costs) == 1:
-        return np.zeros(len(costs[0]), dtype=np.intp)
-    told = np.stack(costs)
-    return np.argmin(np.where(np.isfinite(told), told, np.inf), axis=0)
+def _thought(weights: Matrix, values: Matrix) -> Column:
+    """What a plan is thought to come to; infinite where a slot of it is not known."""
+    found = np.where(weights > 0, weights * values, 0.0).sum(axis=1)
+    return np.where(np.isfinite(found), found, np.inf)
 
 
 def energy(jobs: Jobs, home: Place) -> Column:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from negawatt.decisions.when.windows import known
@@ -65,9 +66,10 @@ def rows(values: Matrix, starts: Counts, width: int) -> Matrix:
     array([[ 1.,  2.],
            [ 3., nan]])
     """
-    places = starts[:, None] + np.arange(width)
-    inside = (places >= 0) & (places < len(values))
-    return np.where(inside, values[np.clip(places, 0, len(values) - 1)], np.nan)
+    before = max(0, -int(starts.min(initial=0)))
+    after = max(0, int(starts.max(initial=0)) + width - len(values))
+    padded = np.pad(values, (before, after), constant_values=np.nan)
+    return np.asarray(sliding_window_view(padded, width)[starts + before])
 
 
 def at(offsets: Counts, steps: Matrix, width: int) -> Matrix:
@@ -77,9 +79,12 @@ def at(offsets: Counts, steps: Matrix, width: int) -> Matrix:
     array([[0. , 1. , 0.5, 0. ]])
     """
     whole, part = lengths(steps)
-    place = np.arange(width) - offsets[:, None]
-    weights = ((place >= 0) & (place < whole[:, None])).astype(np.float64)
-    return np.where((place == whole[:, None]) & (part[:, None] > 0), part[:, None], weights)
+    place = np.arange(width)
+    first, after = offsets[:, None], (offsets + whole)[:, None]
+    weights = ((place >= first) & (place < after)).astype(np.float64)
+    some = np.flatnonzero(part > 0)
+    weights[some, (offsets + whole)[some]] = part[some]
+    return weights
 
 
 def sums(values: Matrix, steps: Matrix, room: Counts) -> Matrix:
@@ -151,7 +156,8 @@ def interruptible(values: Matrix, steps: Matrix, room: Counts) -> Plan:
     order = np.argsort(seen, axis=1, kind="stable")
     rank = np.broadcast_to(place, (jobs, width))
     by_rank = (rank < whole[:, None]).astype(np.float64)
-    by_rank = np.where((rank == whole[:, None]) & (part[:, None] > 0), part[:, None], by_rank)
+    some = np.flatnonzero(part > 0)
+    by_rank[some, whole[some]] = part[some]
     weights = np.zeros((jobs, width))
     np.put_along_axis(weights, order, by_rank, axis=1)
     blind = (there & (place < room[:, None])).sum(axis=1) < needed(steps)

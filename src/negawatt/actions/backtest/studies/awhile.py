@@ -216,6 +216,7 @@ def _row(place: Place, jobs: Jobs, rule: str, choice: Choice) -> AwhileRow:
 
 def _published(place: Place, jobs: Jobs, choice: Choice) -> tuple[float, float, float]:
     """Saving, jobs that end late, and grams, when every row is one slot longer than it may be."""
+    jobs = replace(whole([place], replace(jobs, grace=1)), grace=0)
     shortest = replace(jobs, deadline=jobs.release + jobs.steps.astype(np.intp), grace=1)
     now = run([place], shortest, Choice(Shape.CONTIGUOUS, ORACLE))
     done = run([place], replace(jobs, grace=1), choice)
