@@ -1,7 +1,8 @@
 """Policies tried on years of real signals, and published experiments done again.
 
 Takes `data/grid` of the shared data (`NEGAWATT_DATA`, by default `../shared`). Figures go to
-`bench/results/grid_backtest.json`; tables are printed.
+`bench/results/grid_backtest.json`, pages with pictures to `negawatt-out/bench-grid`; tables are
+printed.
 
     python bench/grid/run.py [SECTION...]
 
@@ -26,6 +27,7 @@ from negawatt.actions.backtest.table import Reading, place, read, zones_of
 from negawatt.decisions.backtests import Backtest
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "negawatt-out" / "bench-grid"
 RESULTS = ROOT / "bench" / "results" / "grid_backtest.json"
 HOUR = timedelta(hours=1)
 AREAS = ("CISO", "DE", "ERCO", "ISNE", "PJM", "SE")
@@ -80,6 +82,14 @@ def scores(found: Backtest) -> dict[str, dict[str, Any]]:
         }
         for one in found.scores
     }
+
+
+def drawn(found: Backtest, name: str) -> None:
+    """Keep a page of pictures."""
+    from negawatt.wiring.backtest import picture
+
+    PAGES.mkdir(parents=True, exist_ok=True)
+    picture(found, PAGES / f"{name}.html")
 
 
 def awhile(folder: Path) -> dict[str, Any]:
@@ -194,6 +204,7 @@ def areas(folder: Path) -> dict[str, Any]:
                 seeds=5,
             )
         )
+        drawn(found, f"areas-{zone}")
         oracle, recorded, mean = PUBLISHED_AREAS[zone]
         told[zone] = {
             "told in print": {
@@ -346,6 +357,7 @@ def places(folder: Path) -> dict[str, Any]:
                 variant=0.7,
             )
         )
+        drawn(found, f"places-{home}")
         told[f"{home}, or {' and '.join(others)}; variant of 0.7"] = {
             policy: {part: percent(value) for part, value in found.parts[policy].items()}
             | {"together": percent(found.whole[policy])}

@@ -100,7 +100,8 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
             for table, column in zip(tables, done, strict=True):
                 table[which] += column / len(passes)
         seeds.append(total)
-    return Outcome(*tables, np.array(seeds))
+    grams, elsewhere, waited, delay, missed, blind, moved = tables
+    return Outcome(grams, elsewhere, waited, delay, missed, blind, moved, np.array(seeds))
 
 
 def _passes(choice: Choice, place: Place) -> list[Belief | None]:

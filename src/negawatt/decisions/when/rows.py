@@ -177,7 +177,7 @@ def lowest_slot(values: Matrix, steps: Matrix, room: Counts) -> Plan:
     last = np.minimum(room, values.shape[1]) - needed(steps)
     place = np.arange(values.shape[1])
     open_ = known(values) & (place <= np.maximum(last, 0)[:, None])
-    blind = ~open_.any(axis=1)
+    blind = np.asarray(~open_.any(axis=1))
     first = np.argmin(np.where(open_, values, np.inf), axis=1)
     return Plan(at(np.where(blind, 0, first), steps, values.shape[1]), blind)
 
