@@ -13,7 +13,7 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
 
 
 @click.command()
-@click.argument("file", metavar="FILE[:ZONE]")
+@click.argument("file", metavar="FILE")
 @click.option("--zone", help="Of a file that tells several.")
 @click.option("--column", help="That holds the intensity, where rows name their zone.")
 @click.option(
@@ -23,7 +23,11 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
     show_default=True,
     help="What the intensity is; the two are never mixed.",
 )
-@click.option("--accounting", type=click.Choice(["life cycle", "direct"]), default=None)
+@click.option(
+    "--accounting",
+    type=click.Choice(["life cycle", "direct"]),
+    help="Which emissions it counts; not stated if not given.",
+)
 @click.option(
     "--unit",
     type=click.Choice(["g", "kg", "lb/MWh"]),
@@ -144,9 +148,9 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
 def command(
     *, study: str | None, html_path: Path | None, as_json: bool, file: str, **asked: Any
 ) -> None:
-    """Tell what policies would have emitted on what happened, each with what was known then.
+    """Tell what policies would have emitted, each with what was known then.
 
-    FILE is a CSV of intensities in g per kWh, with a column of times and either a column for each
+    FILE, or FILE:ZONE, is a CSV of intensities in g per kWh, with a column of times and either a column for each
     zone or rows that name theirs; it may be gzipped. Every policy runs the same jobs, no job ends
     after its deadline, and the saving is against the same job begun at once in the same zone,
     with a 95 % interval drawn over days. The share of the oracle's saving that is kept stands
