@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
     from negawatt.wiring.agree import agree as agree
+    from negawatt.wiring.backtest import backtest as backtest
     from negawatt.wiring.design import design as design
     from negawatt.wiring.engines import engines as engines
     from negawatt.wiring.explain import explain as explain
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "agree",
+    "backtest",
     "callback",
     "design",
     "engines",
@@ -55,6 +57,7 @@ __all__ = [
 _HOMES = MappingProxyType(
     {
         "agree": "negawatt.wiring.agree",
+        "backtest": "negawatt.wiring.backtest",
         "callback": "negawatt.meters.tracking",
         "design": "negawatt.wiring.design",
         "engines": "negawatt.wiring.engines",

@@ -31,6 +31,7 @@ VERBS = MappingProxyType(
         "grid": "Show the carbon intensity of ZONE in the hours ahead, or what it was.",
         "place": "Choose which machines read and which write for whom.",
         "site": "Run a site with its own solar, battery and cooling at the fewest grams.",
+        "backtest": "Tell what policies would have emitted, each with what was known then.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
