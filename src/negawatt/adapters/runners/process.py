@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -253,6 +254,12 @@ class ProcessRunner:
             elif _alive(turn) is not None:
                 total += processes.cpu_below(_read(turn / "started.json")["supervisor"])
         return total
+
+    def ended_at(self, handle: str) -> datetime | None:
+        """When its last start ended."""
+        turn = _turn(Path(handle))
+        at = _read(turn / "ended.json").get("at") if turn else None
+        return None if at is None else datetime.fromtimestamp(float(at), UTC)
 
 
 def _alive(turn: Path, who: str = "pid") -> int | None:

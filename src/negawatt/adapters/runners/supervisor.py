@@ -84,7 +84,8 @@ def main(folder: Path) -> None:
     except OSError as error:
         status = 127 if isinstance(error, FileNotFoundError) else 126
         why = f"{error.filename or task['argv'][0]}: {error.strerror}"
-        write(folder / "ended.json", {"status": status, "cpu_s": 0.0, "wall_s": 0.0, "why": why})
+        nothing = {"cpu_s": 0.0, "wall_s": 0.0, "at": time.time()}
+        write(folder / "ended.json", {"status": status, "why": why, **nothing})
         return
     pids = {"pid": child.pid, "supervisor": os.getpid()}
     births = {"pid_born": born(child.pid), "supervisor_born": born(os.getpid())}
@@ -95,6 +96,7 @@ def main(folder: Path) -> None:
         "status": 128 - status if status < 0 else status,
         "cpu_s": used.ru_utime + used.ru_stime,
         "wall_s": time.monotonic() - begun,
+        "at": time.time(),
     }
     write(folder / "ended.json", record)
 
