@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
@@ -111,6 +112,30 @@ def _addresses(text: str, _: Path) -> str:
     if not all(re.match(r"[a-z][a-z0-9+.-]*://", one) for one in text.split()):
         raise ValueError("ADAPTER://HOST, for example shelly://192.0.2.7; several with spaces")
     return " ".join(text.split())
+
+
+def _zone(text: str, _: Path) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]*", text) is None:
+        raise ValueError("the name of a grid zone, for example DE or US-CAL-CISO")
+    return text
+
+
+def _providers(text: str, _: Path) -> str:
+    known = registry.names(registry.GRIDS)
+    for one in text.split():
+        name, mark, _rest = one.partition("://")
+        if not mark or name not in known:
+            raise ValueError(
+                f"PROVIDER://, several with spaces; providers are {', '.join(known)}, "
+                "for example electricitymaps:// or file:///grid.csv"
+            )
+    return " ".join(text.split())
+
+
+def _hours(text: str, _: Path) -> timedelta:
+    if re.fullmatch(r"\d{1,5}(\.\d{1,3})?", text) is None:
+        raise ValueError("a number of hours, for example 24")
+    return timedelta(hours=float(text))
 
 
 def _spec(read: Reader, description: str, *environment: str, default: str = "") -> dict[str, Spec]:
@@ -234,6 +259,35 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What the electricity grid tells by the hour."""
+
+    zone: str | None = field(
+        metadata=_spec(
+            _zone,
+            "Your grid zone, such as DE or US-CAL-CISO. When unset, a command asks for one.",
+            "NEGAWATT_ZONE",
+        )
+    )
+    providers: str | None = field(
+        metadata=_spec(
+            _providers,
+            "Addresses of those who tell carbon, prices or weather by the hour, the preferred "
+            "first, such as electricitymaps://. When unset, built-in typical hours.",
+            "NEGAWATT_GRID",
+        )
+    )
+    max_age: timedelta = field(
+        metadata=_spec(
+            _hours,
+            "Hours after which a forecast, or the end of a history, is too old to be used.",
+            "NEGAWATT_GRID_MAX_AGE",
+            default="24",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Build it with `load`.
 
@@ -246,6 +300,7 @@ class Settings:
     carbon: Carbon
     hub: Hub
     meters: Meters
+    grid: Grid
     origins: Mapping[str, str]
     ignored: tuple[str, ...] = ()  # NEGAWATT_ variables that name no setting
 
@@ -259,8 +314,8 @@ class Row(NamedTuple):
     description: str
 
 
-_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub | Meters]] = MappingProxyType(
-    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub, "meters": Meters}
+_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub | Meters | Grid]] = MappingProxyType(
+    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub, "meters": Meters, "grid": Grid}
 )
 
 
@@ -362,6 +417,8 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Workload):
         return value.spec
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds() / 3600:g}"
     return f"{value.value:g}" if isinstance(value, GramsPerKWh) else str(value)
 
 

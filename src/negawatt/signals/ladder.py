@@ -1,0 +1,356 @@
+"""What lies ahead, from the best that can be had: a forecast, a kept one, a guess, a mean.
+
+Each rung is tried in turn until every step has a value. A rung that fails is a remark and never
+an error, so that a job waits for no provider. Only values of one signal stand in one outlook: a
+lower rung that counts otherwise takes the place of the ones above when they gave nothing, and
+fills none of their holes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+
+from negawatt.core.errors import NegawattError, StaleSignal, UsageError
+from negawatt.core.grid import GRAMS_PER_KWH, Basis, GridSource, Reading, Status, Topic, utc
+from negawatt.signals import typical
+from negawatt.signals.series import Series, from_readings
+
+#: Foresees a signal from its past, from one moment to another; both ends are given.
+Foresee = Callable[[Series, datetime, datetime], Series]
+
+HOUR = timedelta(hours=1)
+
+
+class Rung(StrEnum):
+    """Where an outlook comes from, the best first."""
+
+    LIVE = "live forecast"
+    KEPT = "kept forecast"
+    FORESEEN = "foreseen from history"
+    TYPICAL = "typical hours"
+    YEARLY = "yearly mean"
+    NOTHING = "nothing known"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of the time ahead.
+
+    Args:
+        series: Every step from start to end, NaN where nothing is known.
+        rung: What told most of it: the best rung that gave a value.
+        remarks: What failed, what is old, what was filled from where.
+    """
+
+    series: Series
+    rung: Rung
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """True when any step has a value."""
+        return self.rung is not Rung.NOTHING
+
+
+class Source(GridSource, Protocol):
+    """A provider together with what is kept of it."""
+
+    def remembered(
+        self, zone: str, start: datetime, end: datetime, *, as_of: datetime
+    ) -> Sequence[Reading]:
+        """The newest forecast that is kept and was known at a moment, without asking anybody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked.
+
+    Args:
+        zone: By the names of the tables of zones, or the provider's own.
+        start: Aware.
+        end: Aware, after it.
+        now: When the question is asked.
+        topic: What about.
+        max_age: How old a forecast may be, and the end of a past.
+        past: How much of it a forecaster is given.
+        replayed: True when `now` is not the clock's: nothing said after it may be used.
+
+    Raises:
+        UsageError: no time lies between start and end.
+    """
+
+    zone: str
+    start: datetime
+    end: datetime
+    now: datetime
+    topic: Topic = Topic.CARBON
+    max_age: timedelta = timedelta(hours=24)
+    past: timedelta = timedelta(days=56)
+    replayed: bool = False
+
+    def __post_init__(self) -> None:
+        if utc(self.end) <= utc(self.start):
+            raise UsageError(
+                f"no time lies between {self.start} and {self.end}",
+                fix="give an end that is after the start",
+            )
+
+
+@dataclass(slots=True)
+class _Climb:
+    """The answer so far."""
+
+    asked: Question
+    series: Series | None = None
+    rung: Rung = Rung.NOTHING
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        return self.series is not None and self.series.complete
+
+    def remark(self, text: str) -> None:
+        """Say what failed, once: a provider without a key has neither forecast nor past."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    def take(self, found: Series, rung: Rung, remark: str = "") -> None:
+        """Put a rung's values where none are yet."""
+        if self.series is None:
+            fitted = spread(found, self.asked.start, self.asked.end)
+            if np.isnan(fitted.values).all():
+                self.remarks.append(f"{found.source}: nothing of the time asked for")
+                return
+            self.series, self.rung = fitted, rung
+            self.remarks += [remark] if remark else []
+            return
+        try:
+            self.series.same_signal(found)
+            joined, added = _joined(self.series, found)
+        except UsageError as error:
+            self.remarks.append(f"{error.what}, so its holes stay")
+            return
+        if added:
+            self.series = joined
+            self.remarks.append(
+                f"{added} of {len(joined)} steps from the rung below: {rung} ({found.source})"
+            )
+
+
+def look_ahead(
+    asked: Question,
+    sources: Sequence[Source],
+    foresee: Foresee | None = None,
+    history: Series | None = None,
+) -> Outlook:
+    """The best that is known of the time ahead.
+
+    Args:
+        asked: The question.
+        sources: Providers, the preferred first.
+        foresee: Makes a forecast of a past; None leaves that rung out.
+        history: A past that is at hand; that of the providers when None.
+
+    Raises:
+        UsageError: a provider, or the forecaster, mixes kinds of signal.
+
+    >>> from datetime import UTC
+    >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    >>> outlook = look_ahead(Question(zone="DE", start=noon, end=noon + 24 * HOUR, now=noon), [])
+    >>> str(outlook.rung), len(outlook.series)
+    ('typical hours', 24)
+    """
+    climb = _Climb(asked)
+    for found, rung, remark in _rungs(climb, sources, foresee, history):
+        climb.take(found, rung, remark)
+        if climb.complete:
+            break
+    if climb.series is None:
+        return Outlook(_nothing(asked), Rung.NOTHING, tuple(climb.remarks))
+    if not climb.complete:
+        lacking = int(np.isnan(climb.series.values).sum())
+        climb.remarks.append(f"of {lacking} of {len(climb.series)} steps nothing is known")
+    return Outlook(climb.series, climb.rung, tuple(climb.remarks))
+
+
+Found = tuple[Series, Rung, str]
+
+
+def _rungs(
+    climb: _Climb, sources: Sequence[Source], foresee: Foresee | None, history: Series | None
+) -> Iterator[Found]:
+    for source in sources:
+        yield from _live(climb, source)
+    for source in sources:
+        yield from _kept(climb, source)
+    if foresee is not None:
+        yield from _foreseen(climb, sources, foresee, history)
+    if climb.asked.topic is Topic.CARBON:
+        yield from _built_in(climb)
+
+
+def _live(climb: _Climb, source: Source) -> Iterator[Found]:
+    asked = climb.asked
+    as_of = asked.now if asked.replayed else None
+    try:
+        said = source.ahead(asked.zone, asked.start, asked.end, as_of=as_of)
+    except NegawattError as error:
+        climb.remark(f"{error.what} ({error.fix})")
+        return
+    if not said:
+        climb.remarks.append(f"{source.name}: its forecast does not reach that far")
+        return
+    series = from_readings(said)  # readings of several kinds are the source's defect: it raises
+    if _is_young(climb, series):
+        yield series, Rung.LIVE, f"issued {age(asked.now, series)} ago"
+
+
+def _kept(climb: _Climb, source: Source) -> Iterator[Found]:
+    asked = climb.asked
+    said = source.remembered(asked.zone, asked.start, asked.end, as_of=asked.now)
+    if said:
+        series = from_readings(said)
+        if _is_young(climb, series):
+            yield series, Rung.KEPT, f"{series.source}: kept, issued {age(asked.now, series)} ago"
+
+
+def _is_young(climb: _Climb, series: Series) -> bool:
+    """Whether a forecast is new enough; if not, its age becomes a remark."""
+    try:
+        check_age(series, climb.asked.now, climb.asked.max_age)
+    except StaleSignal as error:
+        climb.remarks.append(error.what)
+        return False
+    return True
+
+
+def check_age(series: Series, now: datetime, max_age: timedelta) -> None:
+    """Refuse a forecast that was made too long ago.
+
+    Raises:
+        StaleSignal: it was; the message tells how long.
+    """
+    if series.issued_at is not None and now - series.issued_at > max_age:
+        raise StaleSignal(
+            f"{series.source}, {series.zone}: the forecast was issued {age(now, series)} ago,"
+            f" {_span(max_age)} are allowed",
+            fix="raise grid.max_age, or name a second provider",
+        )
+
+
+def _foreseen(
+    climb: _Climb, sources: Sequence[Source], foresee: Foresee, history: Series | None
+) -> Iterator[Found]:
+    asked = climb.asked
+    given: Iterator[Series] = iter([history]) if history is not None else _pasts(climb, sources)
+    for past in given:
+        try:
+            known = past.window(past.start, asked.now).fresh(asked.now, asked.max_age)
+            ahead = foresee(known, utc(asked.start), utc(asked.end))
+        except NegawattError as error:
+            climb.remarks.append(error.what)
+            continue
+        known.same_signal(ahead)
+        yield ahead, Rung.FORESEEN, f"{ahead.source}, from {_span(known.end - known.start)} of past"
+
+
+def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:
+    asked = climb.asked
+    for source in sources:
+        try:
+            told = source.past(asked.zone, asked.now - asked.past, asked.now)
+        except NegawattError as error:
+            climb.remark(f"{error.what} ({error.fix})")
+            continue
+        if told:
+            yield from_readings(told)
+        else:
+            climb.remarks.append(f"{source.name}: has no past of {asked.zone}")
+
+
+def _built_in(climb: _Climb) -> Iterator[Found]:
+    asked = climb.asked
+    for rung, made in ((Rung.TYPICAL, typical.hours), (Rung.YEARLY, typical.year)):
+        try:
+            yield made(asked.zone, asked.start, asked.end), rung, ""
+        except UsageError as error:
+            climb.remarks.append(error.what)
+
+
+def _nothing(asked: Question) -> Series:
+    """A series that knows nothing, hour by hour."""
+    start = utc(asked.start).replace(minute=0, second=0, microsecond=0)
+    count = -((start - utc(asked.end)) // HOUR)
+    carbon = asked.topic is Topic.CARBON
+    return Series(
+        zone=asked.zone,
+        topic=asked.topic,
+        unit=GRAMS_PER_KWH if carbon else "unknown",
+        basis=Basis() if carbon else None,
+        source="nothing",
+        status=Status.ESTIMATED,
+        start=start,
+        step=HOUR,
+        values=np.full(count, np.nan),
+    )
+
+
+def spread(series: Series, start: datetime, end: datetime) -> Series:
+    """The series over exactly the steps from `start` to `end`, NaN where it has none.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> year = typical.year("DE", day, day + 2 * HOUR)
+    >>> [bool(gap) for gap in np.isnan(spread(year, day + HOUR, day + 3 * HOUR).values)]
+    [False, True]
+    """
+    first = series.place(start)
+    count = -((series.start - utc(end)) // series.step) - first
+    inside = np.arange(first, first + count)
+    valid = (inside >= 0) & (inside < len(series))
+    columns: dict[str, Any] = {}
+    for name in ("values", "low", "high"):
+        column = getattr(series, name)
+        if column is not None:
+            columns[name] = np.where(valid, column[np.clip(inside, 0, len(series) - 1)], np.nan)
+    return replace(series, start=series.start + first * series.step, **columns)
+
+
+def _joined(upper: Series, lower: Series) -> tuple[Series, int]:
+    """The upper series with its holes filled from the lower one, and how many were."""
+    fill = spread(lower.resampled(upper.step) if lower.step < upper.step else lower,
+                  upper.start, upper.end)  # fmt: skip
+    places = np.array([fill.place(moment) for moment in upper.times()])
+    taken = np.isnan(upper.values) & ~np.isnan(fill.values[places])
+    both = upper.low is not None and lower.low is not None
+    columns: dict[str, Any] = {"values": np.where(taken, fill.values[places], upper.values)}
+    for name in ("low", "high"):  # an interval for some steps only would read as one for all
+        ours, theirs = getattr(upper, name), getattr(fill, name)
+        if both and ours is not None and theirs is not None:
+            columns[name] = np.where(taken, theirs[places], ours)
+    joined = replace(upper, low=None, high=None) if not both else upper
+    added = int(taken.sum())
+    return (replace(joined, **columns) if added else upper), added
+
+
+def age(now: datetime, series: Series) -> str:
+    """How long ago a forecast was made, for people."""
+    return "an unknown time" if series.issued_at is None else _span(now - series.issued_at)
+
+
+def _span(length: timedelta) -> str:
+    """A length of time in words.
+
+    >>> _span(timedelta(minutes=95)), _span(timedelta(days=56))
+    ('1.6 h', '56 days')
+    """
+    minutes = length.total_seconds() / 60
+    if abs(minutes) < 60:
+        return f"{minutes:.0f} min"
+    return f"{minutes / 60:.1f} h" if abs(minutes) < 48 * 60 else f"{minutes / 1440:.0f} days"

@@ -1,0 +1,241 @@
+"""What providers said, kept on disk: the newest of it, or what was known at a moment.
+
+Every value is kept with when it was said and when it was fetched, and a value that is told
+again otherwise is kept beside the old one. So the past can be asked for as it is known now, or
+as it was known then; and a forecast as it stood at any moment, for back-tests that are honest.
+
+SQLite in write-ahead mode: several processes may read and write one file. A file that is broken
+is moved aside and begun anew, because nothing in it is of a kind that cannot be done without.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from negawatt.core.errors import OutputError
+from negawatt.core.grid import Accounting, Basis, Flow, Reading, Signal, Status, Topic, utc
+
+FILE_NAME = "grid.db"
+_PATIENCE_S = 10.0  # while another process writes
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS series (
+  id INTEGER PRIMARY KEY, origin TEXT NOT NULL, zone TEXT NOT NULL, topic TEXT NOT NULL,
+  unit TEXT NOT NULL, signal TEXT NOT NULL, accounting TEXT NOT NULL, flow TEXT NOT NULL,
+  UNIQUE (origin, zone, topic, unit, signal, accounting, flow));
+CREATE TABLE IF NOT EXISTS readings (
+  series INTEGER NOT NULL REFERENCES series, ahead INTEGER NOT NULL, start REAL NOT NULL,
+  known REAL NOT NULL, step REAL NOT NULL, value REAL NOT NULL, status TEXT NOT NULL,
+  source TEXT NOT NULL, issued REAL, fetched REAL NOT NULL,
+  PRIMARY KEY (series, ahead, start, known)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS issues ON readings (series, ahead, known);
+CREATE TABLE IF NOT EXISTS questions (
+  origin TEXT NOT NULL, zone TEXT NOT NULL, ahead INTEGER NOT NULL, start REAL NOT NULL,
+  end REAL NOT NULL, asked REAL NOT NULL, PRIMARY KEY (origin, zone, ahead, start, end, asked));
+"""
+_READ = """
+SELECT r.start, r.step, r.value, r.status, r.source, r.issued,
+       s.topic, s.unit, s.signal, s.accounting, s.flow
+FROM readings r JOIN series s ON s.id = r.series
+WHERE s.origin = ? AND s.zone = ? AND r.ahead = ? AND r.start < ? AND r.start + r.step > ?
+"""
+_NEWEST = """
+ AND r.known = (SELECT max(o.known) FROM readings o WHERE o.series = r.series
+   AND o.ahead = r.ahead AND o.start = r.start AND o.known <= ?)
+ORDER BY r.start
+"""
+
+
+class Question(NamedTuple):
+    """A time that a provider was asked for, and when."""
+
+    start: datetime
+    end: datetime
+    asked: datetime
+
+
+class Store:
+    """The file of readings.
+
+    Args:
+        folder: Where it lies; made when it is not there.
+        clock: Tells now, aware.
+
+    Raises:
+        OutputError: the folder cannot be written to.
+    """
+
+    def __init__(
+        self, folder: Path, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self.path = folder / FILE_NAME
+        self.clock = clock
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._prepare()
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"the cache of grid signals {self.path} cannot be written: {error}",
+                fix="name another folder with NEGAWATT_CACHE",
+            ) from error
+
+    def keep(self, origin: str, readings: Sequence[Reading]) -> None:
+        """Keep what a provider said, unless it said the same before.
+
+        A value counts as known from when it was issued, or from now where that is not told.
+
+        Args:
+            origin: The address of the provider; zones of other addresses are other zones.
+            readings: In any order, past and forecast.
+        """
+        now = self.clock().timestamp()
+        with self._open() as file:
+            for reading in readings:
+                series = self._series(file, origin, reading)
+                issued = None if reading.issued_at is None else reading.issued_at.timestamp()
+                values = (
+                    series,
+                    reading.status is Status.FORECAST,
+                    utc(reading.start).timestamp(),
+                    now if issued is None else issued,
+                    reading.step.total_seconds(),
+                    reading.value,
+                    str(reading.status),
+                    reading.source,
+                    issued,
+                    now,
+                )
+                if reading.status is Status.FORECAST or self._is_news(file, values):
+                    file.execute(
+                        "INSERT OR IGNORE INTO readings VALUES (?,?,?,?,?,?,?,?,?,?)", values
+                    )
+
+    def past(
+        self, origin: str, zone: str, start: datetime, end: datetime, as_of: datetime | None = None
+    ) -> list[Reading]:
+        """What is kept of a past, in order: its newest revision, or that of a moment.
+
+        Args:
+            origin: The address of the provider.
+            zone: As it was asked for.
+            start: Aware.
+            end: Aware.
+            as_of: Only what was known then.
+        """
+        until = (as_of or datetime.max.replace(tzinfo=UTC)).timestamp()
+        with self._open() as file:
+            found = file.execute(
+                _READ + _NEWEST, (origin, zone, False, end.timestamp(), start.timestamp(), until)
+            ).fetchall()
+        return _whole([_reading(zone, row) for row in found])
+
+    def ahead(
+        self, origin: str, zone: str, start: datetime, end: datetime, as_of: datetime
+    ) -> list[Reading]:
+        """The newest forecast of a time that was known at a moment: one issue, in order."""
+        window = (origin, zone, True, end.timestamp(), start.timestamp())
+        with self._open() as file:
+            newest = file.execute(
+                _READ.replace("SELECT r.start", "SELECT max(r.known), r.start")
+                + " AND r.known <= ?",
+                (*window, as_of.timestamp()),
+            ).fetchone()[0]
+            if newest is None:
+                return []
+            found = file.execute(_READ + " AND r.known = ? ORDER BY r.start", (*window, newest))
+            return [_reading(zone, row) for row in found.fetchall()]
+
+    def note(self, origin: str, zone: str, *, ahead: bool, start: datetime, end: datetime) -> None:
+        """Remember that a provider was asked, so that it is not asked again too soon."""
+        row = (origin, zone, ahead, start.timestamp(), end.timestamp(), self.clock().timestamp())
+        with self._open() as file:
+            file.execute(
+                "DELETE FROM questions WHERE origin = ? AND zone = ? AND ahead = ? AND start >= ?"
+                " AND end <= ? AND asked <= ?",
+                row,
+            )
+            file.execute("INSERT OR IGNORE INTO questions VALUES (?,?,?,?,?,?)", row)
+
+    def questions(self, origin: str, zone: str, *, ahead: bool) -> list[Question]:
+        """What a provider was asked for, the newest first."""
+        with self._open() as file:
+            found = file.execute(
+                "SELECT start, end, asked FROM questions WHERE origin = ? AND zone = ?"
+                " AND ahead = ? ORDER BY asked DESC",
+                (origin, zone, ahead),
+            ).fetchall()
+        return [Question(*(datetime.fromtimestamp(moment, UTC) for moment in row)) for row in found]
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The file for one transaction, which waits for other writers."""
+        with closing(sqlite3.connect(self.path, timeout=_PATIENCE_S)) as file, file:
+            yield file
+
+    def _prepare(self) -> None:
+        try:
+            self._make()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:  # no database, or a broken one
+            self.path.replace(self.path.with_suffix(".broken"))
+            self._make()
+
+    def _make(self) -> None:
+        with self._open() as file:
+            file.execute("PRAGMA journal_mode = WAL")
+            for statement in _TABLES.split(";"):
+                file.execute(statement)
+
+    @staticmethod
+    def _series(file: sqlite3.Connection, origin: str, reading: Reading) -> int:
+        basis = reading.basis
+        told = (basis.signal, basis.accounting, basis.flow) if basis else ("", "", "")
+        kind = (origin, reading.zone, str(reading.topic), reading.unit, *(str(one) for one in told))
+        columns = "origin, zone, topic, unit, signal, accounting, flow"
+        file.execute(f"INSERT OR IGNORE INTO series ({columns}) VALUES (?,?,?,?,?,?,?)", kind)  # noqa: S608
+        found = file.execute(
+            f"SELECT id FROM series WHERE ({columns}) = (?,?,?,?,?,?,?)",  # noqa: S608
+            kind,
+        ).fetchone()
+        return int(found[0])
+
+    @staticmethod
+    def _is_news(file: sqlite3.Connection, values: tuple[Any, ...]) -> bool:
+        """Whether a past value differs from the newest one of its time."""
+        kept = file.execute(
+            "SELECT step, value, status FROM readings WHERE series = ? AND ahead = ? AND start = ?"
+            " ORDER BY known DESC LIMIT 1",
+            values[:3],
+        ).fetchone()
+        return kept is None or tuple(kept) != values[4:7]
+
+
+def _reading(zone: str, row: tuple[Any, ...]) -> Reading:
+    start, step, value, status, source, issued, topic, unit, signal, accounting, flow = row
+    return Reading(
+        zone,
+        Topic(topic),
+        datetime.fromtimestamp(start, UTC),
+        timedelta(seconds=step),
+        value,
+        unit,
+        Status(status),
+        source,
+        Basis(Signal(signal), Accounting(accounting), Flow(flow)) if signal else None,
+        None if issued is None else datetime.fromtimestamp(issued, UTC),
+    )
+
+
+def _whole(readings: list[Reading]) -> list[Reading]:
+    """Without those that lie in one before: hours, where a provider went over to quarters."""
+    kept: list[Reading] = []
+    for reading in readings:
+        if not kept or kept[-1].end <= reading.start:
+            kept.append(reading)
+    return kept
