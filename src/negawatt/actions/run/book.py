@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from negawatt.actions.run.orders import Order, Phase, Progress
+from negawatt.actions.run.pace import Pace
 from negawatt.actions.run.steer import Limits
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import OutputError, UsageError
@@ -255,6 +256,21 @@ class Book:
         if owner not in known:
             known[owner] = self._lives(owner)
         return known[owner]
+
+    def pace(self, queue: str, pace: Pace) -> None:
+        """Let what waits live in a time of its own."""
+        for entry in self.entries(queue, live=True):
+            asked = _text(replace(entry.order, pace=pace))
+            with self._writing():
+                self._connection.execute(
+                    "UPDATE orders SET asked = ? WHERE id = ? AND phase = 'waiting'",
+                    (asked, entry.id),
+                )
+
+    def output(self, entry: Entry) -> Path:
+        """Where an order of the queue prints to."""
+        name = f"{self.name}-{entry.key}.log"
+        return self.path.with_name(f"{self.path.name}.tasks") / name
 
     def cancel(self, number: int) -> Entry:
         """Ask for an order to be cancelled; at once where nobody has begun it."""

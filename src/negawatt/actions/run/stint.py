@@ -95,6 +95,10 @@ class Stint:
             RunnerUnavailable: it does not take it.
         """
         options = {**self.order.options, "key": f"{self.book.name}-{self.entry.key}"}
+        if self.entry.queue and isinstance(self.runner, Near):
+            output = self.book.output(self.entry)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            options.setdefault("output", str(output))
         attempt = {"NEGAWATT_ATTEMPT": str(self.entry.progress.attempt)}
         task = Task(self.order.name, self.order.argv, self.order.folder, attempt, options=options)
         since = self.now()
