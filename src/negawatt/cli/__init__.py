@@ -30,6 +30,8 @@ VERBS = MappingProxyType(
         "grid": "Show the carbon intensity of a grid zone in the hours ahead, or what it was.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
+        "run": "Run CMD in the cleanest hours before its deadline, and tell what that saved.",
+        "queue": "Keep jobs with deadlines, and run them in clean hours by turns.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
         "ledger": "Look into the ledger, verify and sign it, take it elsewhere.",
@@ -43,6 +45,7 @@ _INTERRUPTED = MappingProxyType(
     {
         "optimize": "finished steps are kept: the same command goes on from there",
         "measure": "the command it ran was interrupted too",
+        "run": "the command runs on where it had begun: `negawatt run --resume` goes on with it",
         "quantise": "finished layers are kept: the same command goes on from there",
         "prune": "finished steps are kept: the same command goes on from there",
         "agree": "finished steps are kept: the same command goes on from there",

@@ -22,7 +22,7 @@ Actual = Callable[[datetime, datetime], Series]
 
 _GUARD_S = 60.0
 _GUARD_SHARE = 0.02  # of the work
-_LOOK_S = 0.3  # within so many real seconds the loop has looked at the clock again
+_LOOK_S = 0.5  # within so many real seconds the loop has looked at the clock again
 
 
 class Phase(StrEnum):
@@ -144,12 +144,14 @@ class Order:
         Raises:
             UsageError: it no longer fits before the deadline.
         """
+        guarded = self.latest - timedelta(seconds=self.guard_s)
+        fits = utc(now) + timedelta(seconds=left_s) <= guarded
         return Job(
             name=self.name,
             work_s=left_s,
             power_w=self.power_w or power_w,
             release=now,
-            deadline=self.latest,
+            deadline=guarded if fits else self.latest,
             interruptible=self.interruptible,
             restart_s=self.restart_s,
             min_run_s=self.min_run_s,
