@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from runner_rigs import ProcessRig, Rig, reaches
+from runner_rigs import FakeSlurmRig, ProcessRig, RealSlurmRig, Rig, reaches
 
 from negawatt.core import registry
 from negawatt.core.errors import RunnerUnavailable
@@ -15,10 +15,17 @@ from negawatt.core.runners import Act, RunState
 
 RIGS: dict[str, Callable[[Path], Rig]] = {
     "process": ProcessRig,
+    "slurm, a fake": FakeSlurmRig,
+    "slurm": RealSlurmRig,
 }
+SLOW = frozenset({"slurm"})  # the real thing
 
 
-@pytest.fixture(params=RIGS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RIGS
+    ]
+)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     made = RIGS[request.param](tmp_path)
     yield made
