@@ -154,6 +154,14 @@ class Paths:
             default="$XDG_DATA_HOME/negawatt/ledger.db",
         )
     )
+    queue: Path = field(
+        metadata=_spec(
+            _path,
+            "The file that keeps what `negawatt run` and `negawatt queue` are to run.",
+            "NEGAWATT_QUEUE",
+            default="$XDG_DATA_HOME/negawatt/queue.db",
+        )
+    )
     cache: Path = field(
         metadata=_spec(
             _path,

@@ -20,6 +20,7 @@ from negawatt.core.records import Workload
 # One good value for every setting, as text, with what it becomes.
 GOOD = {
     "paths.ledger": ("/l.db", Path("/l.db")),
+    "paths.queue": ("/q.db", Path("/q.db")),
     "paths.cache": ("/c", Path("/c")),
     "paths.data": ("/d", Path("/d")),
     "run.runtime": ("torch", "torch"),

@@ -33,6 +33,8 @@ VERBS = MappingProxyType(
         "site": "Run a site with its own solar, battery and cooling at the fewest grams.",
         "backtest": "Tell what policies would have emitted, each with what was known then.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
+        "run": "Run CMD in the cleanest hours before its deadline, and tell what that saved.",
+        "queue": "Keep jobs with deadlines, and run them in clean hours by turns.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
         "ledger": "Look into the ledger, verify and sign it, take it elsewhere.",
@@ -46,6 +48,7 @@ _INTERRUPTED = MappingProxyType(
     {
         "optimize": "finished steps are kept: the same command goes on from there",
         "measure": "the command it ran was interrupted too",
+        "run": "the command runs on where it had begun: `negawatt run --resume` goes on with it",
         "quantise": "finished layers are kept: the same command goes on from there",
         "prune": "finished steps are kept: the same command goes on from there",
         "agree": "finished steps are kept: the same command goes on from there",
