@@ -109,7 +109,8 @@ def measure_costs(
 
     All formats of a shape are timed in turn, round after round, so that a
     drift of the machine's speed falls on all of them alike. So a shape that lacks
-    one of them, such as a format that is newer than the table, is timed anew in all.
+    one of them, such as a format that is newer than the table, is timed anew in
+    all that are known.
 
     Args:
         runtime: Whose kernels to time.
@@ -124,21 +125,25 @@ def measure_costs(
     clock = clock or SystemClock()
     rows: list[CostRow] = []
     for done, shape in enumerate(wanted.shapes):
-        for formats in _beside_each_other(shape, _to_time(shape, wanted, table)):
+        for formats in _beside_each_other(shape, _to_time(runtime, shape, wanted, table)):
             rows += _time_shape(runtime, shape, formats, wanted, clock)
         on_shape(done + 1, len(wanted.shapes))
     return table.with_rows(rows)
 
 
-def _to_time(shape: Shape, wanted: Wanted, table: CostTable) -> list[Format]:
-    """Every wanted format that fits, or none when the table has all of them."""
+def _to_time(runtime: Runtime, shape: Shape, wanted: Wanted, table: CostTable) -> list[Format]:
+    """Every wanted format that fits and those known already; none when nothing is lacking."""
     fitting = [fmt for fmt in wanted.formats if fmt.fits(shape.cols)]
-    known = all(
+    if all(
         table.has(shape, fmt, threads=wanted.threads, tokens=tokens)
         for fmt in fitting
         for tokens in wanted.tokens
-    )
-    return [] if known else fitting
+    ):
+        return []
+    known = {
+        row.format for row in table.rows if (row.shape, row.threads) == (shape, wanted.threads)
+    }
+    return [*fitting, *(fmt for fmt in runtime.formats if fmt in known and fmt not in fitting)]
 
 
 def _copies(shape: Shape) -> int:
