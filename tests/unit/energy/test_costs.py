@@ -86,9 +86,7 @@ def test_a_format_newer_than_the_table_is_timed_beside_the_others() -> None:
     old = measure_costs(runtime, want(SQUARE), EMPTY, clock=runtime.clock)
     runtime.built.clear()
     mood[0] = 3.0  # slower by now
-    new = measure_costs(
-        runtime, want(SQUARE, formats=[uneven]), old, clock=runtime.clock
-    )
+    new = measure_costs(runtime, want(SQUARE, formats=[uneven]), old, clock=runtime.clock)
     assert {fmt for _, _, fmt, *_ in runtime.built} == {BF16, INT8, INT4, uneven}
     for found in new.rows:
         assert found.cpu_s == pytest.approx(3.0 * lawful(64, 64, found.format, found.tokens))
