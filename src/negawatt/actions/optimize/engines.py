@@ -125,6 +125,7 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
         try:
             if not places[engine.name].exists():
                 shop.call(stages.convert, tools, engine, source, places[engine.name])
+                shop.change(engine, model=source.folder)  # what converting left goes with it
             found = shop.call(_logits, tools, engine, places[engine.name], source.folder)
         except (ModelError, RuntimeUnavailable) as error:
             refused[engine.name] = error.what
@@ -137,7 +138,8 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
 
 def _logits(tools: Tools, runtime: Runtime, folder: Path, model: Path) -> NDArray[np.float32]:
     """Logits of an engine as it serves, on a few words."""
-    with runtime.open(folder, RunOptions(threads=tools.cores, steps="read")) as session:
+    options = RunOptions(threads=tools.cores, steps="read", lean=True)
+    with runtime.open(folder, options) as session:
         return np.asarray(session.forward(_tokens(model)))
 
 
