@@ -41,7 +41,7 @@ def engines(
     if settings.hub.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from negawatt.actions.optimize import stages
-    from negawatt.actions.optimize.engines import compare
+    from negawatt.actions.optimize.engines import compare, state_race
     from negawatt.actions.optimize.folder import claimed
     from negawatt.actions.optimize.order import Order, fingerprint
     from negawatt.models import origin
@@ -62,6 +62,7 @@ def engines(
         try:
             tools.workshop.change(tools.reference)
             source = tools.workshop.call(stages.prepared, tools, order, work)
+            state_race(tools, source)
             return compare(order, tools, work, source)
         finally:
             tools.workshop.close()

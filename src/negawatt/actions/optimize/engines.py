@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.actions.journal import Journal
-from negawatt.actions.optimize import memory, stages
+from negawatt.actions.optimize import memory, needs, stages
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import divergence, haven, uniform_plan
 from negawatt.compress.race import Half, centre, race_reading, race_writing
@@ -96,10 +96,13 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
             tools.progress("engines", 0.3 + 0.7 * (i + j / len(threads)) / 2)
 
             def race(bits: int = bits, count: int = count) -> list[Run]:
-                tools.workshop.change(*left, model=source.folder)
+                shop = tools.workshop
                 bases = {engine.name: place_of(work, engine, base) for engine in left}
                 material = (order, source, bases, work / "engines")
-                found: list[Run] = tools.workshop.call(_race, tools, left, material, bits, count)
+                shop.change(*left, model=source.folder)
+                shop.call(_built, tools, left, material, bits)
+                shop.change(*left, model=source.folder)  # what building left goes with its worker
+                found: list[Run] = shop.call(_race, tools, left, material, bits, count)
                 return found
 
             runs += journal.step(f"{bits} bits, {count} threads", list[Run], race)
@@ -107,6 +110,13 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
     tools.progress("engines", 1.0)
     eight = [run for run in runs if Format.parse(run.format).bits > _NARROW]
     return Comparison(tuple(runs), refused, choose_engine(eight, order.workload))
+
+
+def state_race(tools: Tools, source: ModelSource) -> int:
+    """Tell how much memory comparing the engines may take, before it begins; returns it. [B]"""
+    tools.workshop.change(*tools.engines, tools.reference, model=source.folder)
+    factor, why = needs.of_race(tools.engines, tools.reference)
+    return needs.state(tools, factor, source.bf16_bytes, why)
 
 
 def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, str]:
@@ -125,6 +135,7 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
         try:
             if not places[engine.name].exists():
                 shop.call(stages.convert, tools, engine, source, places[engine.name])
+                shop.change(engine, model=source.folder)  # what converting left goes with it
             found = shop.call(_logits, tools, engine, places[engine.name], source.folder)
         except (ModelError, RuntimeUnavailable) as error:
             refused[engine.name] = error.what
@@ -137,7 +148,8 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
 
 def _logits(tools: Tools, runtime: Runtime, folder: Path, model: Path) -> NDArray[np.float32]:
     """Logits of an engine as it serves, on a few words."""
-    with runtime.open(folder, RunOptions(threads=tools.cores, steps="read")) as session:
+    options = RunOptions(threads=tools.cores, steps="read", lean=True)
+    with runtime.open(folder, options) as session:
         return np.asarray(session.forward(_tokens(model)))
 
 
@@ -157,14 +169,7 @@ def _race(
     """All engines at one width, taking turns at reading and at writing."""
     order, source, bases, folder = material
     workload = order.workload
-    variants = {}
-    for engine in engines:
-        fmt = form_of(engine, bits)
-        if fmt is not None:
-            place = folder / "variants" / f"{engine.name}-{fmt.name}"
-            if not place.exists():
-                build_uniform(engine, source, bases[engine.name], fmt, place)
-            variants[engine.name] = (engine, fmt, place)
+    variants = _variants(engines, folder, bits)
     vocabulary = next(layer.rows for layer in source.layers if layer.kind == "embedding")
     with _all_open(variants, "read", threads) as sessions:
         size = {name: session.memory_bytes for name, session in sessions.items()}
@@ -195,6 +200,33 @@ def _race(
         )
         for name, (engine, fmt, _) in variants.items()
     ]
+
+
+def _variants(
+    engines: Sequence[Runtime], folder: Path, bits: int
+) -> dict[str, tuple[Runtime, Format, Path]]:
+    """Who runs, in which form, and where that is."""
+    forms = {engine.name: (engine, form_of(engine, bits)) for engine in engines}
+    return {
+        name: (engine, fmt, folder / "variants" / f"{name}-{fmt.name}")
+        for name, (engine, fmt) in forms.items()
+        if fmt is not None
+    }
+
+
+def _built(
+    tools: Tools,
+    engines: Sequence[Runtime],
+    material: tuple[Order, ModelSource, Mapping[str, Path], Path],
+    bits: int,
+) -> None:
+    """Build what is not there yet of one width, one engine after the other."""
+    del tools
+    _, source, bases, folder = material
+    for name, (engine, fmt, place) in _variants(engines, folder, bits).items():
+        if not place.exists():
+            build_uniform(engine, source, bases[name], fmt, place)
+            memory.release()
 
 
 def form_of(engine: Runtime, bits: int) -> Format | None:
