@@ -35,6 +35,14 @@ def show(found: Account, console: Console) -> None:
     saving = found.saving
     spread = "" if saving.is_exact else f" ({saving.low:.0%} to {saving.high:.0%})"
     put(Text(f"all of them {saving.value:.0%}{spread}"), console)
+    if found.foreseen is not None:
+        put(
+            Text(
+                f"planned each day by the day before, the battery keeps {found.foreseen:.0%} of what"
+                " knowing the future would save"
+            ),
+            console,
+        )
     if found.ways:
         put(title(f"How it is cooled ({found.envelope})"), console)
         ways = [f"{way} {share:.0%}" for way, share in found.ways.items() if share]

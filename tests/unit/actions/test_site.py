@@ -247,6 +247,8 @@ stress = 10
     assert found.ways["chiller"] > 0.5  # July
     assert found.saved["solar"] > 0.2 * found.without.value
     assert found.saved["battery"] > 0
+    assert found.foreseen is not None
+    assert 0.5 < found.foreseen < 1
     assert found.without.value - sum(found.saved.values()) == pytest.approx(found.grams.value)
     assert found.grams.low < found.grams.value < found.grams.high
     assert found.onsite.value > 10_000  # litres: about a litre per kWh of IT energy

@@ -34,6 +34,13 @@ def test_the_example_shows_what_each_part_saved(roof: Path) -> None:
     assert "on top for making panels and battery" in shown
 
 
+def test_a_longer_time_tells_what_foresight_is_worth(roof: Path) -> None:
+    roof.write_text(roof.read_text().replace("hours = 48", "hours = 96"))
+    assert "planned each day by the day before, the battery keeps" in " ".join(
+        site(str(roof)).output.split()
+    )
+
+
 def test_json_holds_the_whole_account(roof: Path) -> None:
     told = json.loads(site(str(roof), "--json").output)
     found = decode(Account, told)
@@ -42,6 +49,7 @@ def test_json_holds_the_whole_account(roof: Path) -> None:
     assert "job:finetune_w" in found.steps
     assert found.without.value - sum(found.saved.values()) == pytest.approx(found.grams.value)
     assert found.sizing is None
+    assert found.foreseen is None
     assert found.making is not None
     # 60 kWp of 830 kg over 30 years, 40 kWh of 83 kg over 15, two days of them, less the wear.
     worn = found.energy["out of the battery"] * 16.6

@@ -284,3 +284,18 @@ def test_what_a_little_more_would_save_is_told() -> None:
     limited = operate(replace(own, import_w=5000.0))
     assert limited.would_change == ()
     assert limited.flows.grid.max() <= 5000
+
+
+def test_what_is_not_counted_is_noted() -> None:
+    price = series([-900, 10], topic=Topic.PRICE, unit="EUR/MWh", basis=None)
+    waits = job("a", 1, 0, 2, interruptible=True, restart_s=60.0)
+    held = job("b", 1, 0, 2, idle_w=50.0)
+    store = battery(1, initial_soc=1.0, final_soc=0.0)
+    found = operate(
+        site([100, 200], jobs=(waits, held), price=price, price_weight=1e3, battery=store)
+    )
+    told = " | ".join(found.notes)
+    for part in ("restarting", "reserved while a job waits", "nothing is burnt", "may end emptier"):
+        assert part in told
+    assert found.self_use is None
+    assert operate(site([100, 200], [3000, 0])).self_use == pytest.approx(1 / 3)

@@ -91,9 +91,9 @@ def test_moving_data_is_weighed_and_the_size_that_would_change_it_is_told() -> N
     assert few.chosen.transfer.high > 5 * few.chosen.transfer.value  # nobody knows it well
     assert many.chosen.place == "DE"
     turn = 350 / each / 1e9  # the two run at 400 and at 50 g
-    assert f"{turn:.4g} GB" in few.would_change[0]
+    assert f"{turn:.3g} GB" in few.would_change[0]
     assert "less than" in many.would_change[0]
-    assert f"{turn:.4g} GB" in many.would_change[0]
+    assert f"{turn:.3g} GB" in many.would_change[0]
     below, above = (choose(job(), sites, data=data(turn * f)).chosen for f in (0.99, 1.01))
     assert (below.place, above.place) == ("SE", "DE")
 
@@ -279,3 +279,32 @@ def test_moves_that_cannot_be_are_refused() -> None:
     with pytest.raises(UsageError, match="gaps"):
         scan(["DE"], np.array([[1.0, np.nan]]), 1, 0)
     assert replace(data(1), bytes_out=1e9).total == 2e9
+
+
+def test_a_home_that_cannot_run_it_is_said_and_nothing_is_compared() -> None:
+    slow = place("DE", DE, speed=0.1)
+    found = choose(job(), [slow, place("SE", SE), place("PL", [700.0] * 6)], home="DE")
+    assert found.chosen.place == "SE"
+    assert found.saving is None
+    assert found.chosen.place_part is None
+    assert found.because.startswith("DE cannot run it")
+    with pytest.raises(UsageError, match=r"no place can run train: DE"):
+        choose(job(), [slow])
+
+
+def test_a_place_of_which_nothing_is_foreseen_says_so() -> None:
+    found = choose(job(), [place("DE", DE), place("SE", [np.nan] * 6)])
+    assert found.chosen.place == "DE"
+    assert any(line.startswith("SE: ") and "no forecast" in line for line in found.would_change)
+    moved = choose(job(), [place("DE", DE), place("SE", [np.nan] * 6)], data=data(1))
+    assert moved.impossible[0] == ("SE", "nothing is known of SE while train may run")
+
+
+def test_alone_there_is_nothing_to_choose() -> None:
+    found = choose(job(), [place("DE", DE)])
+    assert "no other place may run it" in found.because
+    assert found.would_change == ()
+    with pytest.raises(UsageError, match="told in J"):
+        Data(bytes_in=1.0, network=replace(NETWORK, unit="J"))
+    with pytest.raises(UsageError, match="give carbon"):
+        Place(name="DE", outlook=series("DE", DE, topic=Topic.PRICE, unit="EUR/MWh", basis=None))

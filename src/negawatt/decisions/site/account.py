@@ -17,6 +17,7 @@ from negawatt.decisions.site.operate import emitted, operate, run_now, share_sav
 from negawatt.decisions.site.program import solve
 from negawatt.decisions.site.reasons import kwh
 from negawatt.decisions.site.records import Column, Site
+from negawatt.decisions.site.rehearse import rehearse, yesterday
 from negawatt.decisions.site.size import size
 from negawatt.decisions.site.water import SiteWater, site_water
 
@@ -101,6 +102,8 @@ class Account:
         onsite: Water taken at the site. [L]
         offsite: Water of the electricity bought. [L]
         weighted: What is taken at the site, weighted by scarcity; None where nobody told. [L]
+        foreseen: Share of the battery's saving that planning each day by the day before would have
+            kept; None where it is not rehearsed. [1]
         because: The reason, for people.
         would_change: What a little more of each part would save.
         beside: Poorer ways of running it.
@@ -120,6 +123,7 @@ class Account:
     saved: Mapping[str, float]
     without: Estimate
     saving: Estimate
+    foreseen: float | None
     pue: Estimate
     ways: Mapping[str, float]
     envelope: str
@@ -163,6 +167,7 @@ def account(told: Described) -> Account:
         saved={"free cooling": without.value - bare.value, **run.saved},
         without=without,
         saving=share_saved(run.grams, without),
+        foreseen=_foreseen(told.site),
         pue=_pue(told, run),
         ways=_ways(told.cooling),
         envelope=told.cooling.envelope if told.cooling else "",
@@ -176,6 +181,15 @@ def account(told: Described) -> Account:
         sizing=sizing,
         notes=(*told.notes, *run.notes),
     )
+
+
+def _foreseen(site: Site) -> float | None:
+    """Of knowing the future, what the day before is worth; None for less than three days. [1]"""
+    day = 24 / site.step_h
+    whole = abs(day - round(day)) < 1e-6
+    if site.battery is None or site.price_weight or not whole or len(site.intensity) < 3 * day:
+        return None
+    return rehearse(site, yesterday(site), horizon=2 * round(day), every=round(day)).kept
 
 
 def _without(told: Described, bare: Estimate) -> Estimate:

@@ -177,7 +177,7 @@ def _after(site: Site, battery: Battery, stored: float, charge: float, discharge
     dt = site.intensity.step_s
     kept = stored * (1 - battery.loss_per_h) ** site.step_h
     gained = charge * battery.charge_efficiency - discharge / battery.discharge_efficiency
-    return min(battery.capacity_j, max(0.0, kept + gained * dt))
+    return float(min(battery.capacity_j, max(0.0, kept + gained * dt)))
 
 
 def _with_filling(site: Site, battery: Battery, flows: Flows) -> Estimate:

@@ -81,8 +81,17 @@ def _by_data(found: Siting, best: Ranked, home: Ranked, allowed: list[Ranked]) -
 
 
 def _g(grams: float) -> str:
-    return f"{grams / 1e3:.4g} kg" if abs(grams) >= 1e4 else f"{grams:.3g} g"
+    """Grams or kilograms, as people write them.
+
+    >>> _g(5123.0), _g(94.12), _g(-0.5)
+    ('5.12 kg', '94.1 g', '-0.5 g')
+    """
+    return f"{_three(grams / 1e3)} kg" if abs(grams) >= 1e3 else f"{_three(grams)} g"
 
 
 def _bytes(size: float) -> str:
-    return f"{size / _GIGA:,.4g} GB"
+    return f"{_three(size / _GIGA)} GB"
+
+
+def _three(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,.12g}".replace(",", " ")
