@@ -208,3 +208,31 @@ def test_everybody_is_listed_with_what_they_lack() -> None:
     for one in told.values():
         assert one.about
         assert "carbon" in one.topics
+
+
+@pytest.mark.parametrize(
+    ("file", "zone", "options", "start", "first"),
+    [
+        ("em2022_ci_lca_hourly_123zones", "AT", "", "2022-01-01T00:00Z", 84.73),
+        ("em2023_hourly_5zones", "AU-SA", "?column=ci_direct", "2023-01-01T00:00Z", 17.99),
+        ("lww2020_ci_30min", "DE", "", "2019-12-20T00:00Z", 218.290031),
+        ("dacf2021h2_dayahead_forecast", "CISO", "?column=ci_actual", "2021-07-01T00:00Z", 162.35),
+        ("gb_neso2020_2025_hourly", "GB", "", "2020-01-08T00:00Z", 87.0),
+        (
+            "sgip2021-06_caiso_pge_moer_rolling_forecast",
+            "CAISO_PGE",
+            "?column=moer&unit=kg/kWh&signal=marginal",
+            "2021-06-01T00:00Z",
+            414.9,
+        ),
+    ],
+)
+def test_real_files_are_read_as_they_are(
+    shared: Path, settings: Settings, file: str, zone: str, options: str, start: str, first: float
+) -> None:
+    begin = datetime.fromisoformat(start)
+    address = f"file://{shared}/data/grid/{file}.csv.gz{options}"
+    series = grid.observed(zone, begin, begin + 24 * HOUR, settings=settings, provider=address)
+    assert series.values[0] == pytest.approx(first)
+    assert series.end - series.start == timedelta(days=1)
+    assert series.complete
