@@ -208,6 +208,9 @@ def _live(climb: _Climb, source: Source) -> Iterator[Found]:
         climb.remarks.append(f"{source.name}: its forecast does not reach that far")
         return
     series = from_readings(said)  # readings of several kinds are the source's defect: it raises
+    if asked.replayed and series.issued_at is not None and series.issued_at > utc(asked.now):
+        climb.remarks.append(f"{source.name}: its forecast was issued later, so it was not known")
+        return
     if _is_young(climb, series):
         yield series, Rung.LIVE, f"issued {age(asked.now, series)} ago"
 
@@ -312,8 +315,10 @@ def _nothing(asked: Question) -> Series:
 
 
 def age(now: datetime, series: Series) -> str:
-    """How long ago a forecast was made, for people."""
-    return "an unknown time" if series.issued_at is None else _span(now - series.issued_at)
+    """How long ago a forecast was made, for people; clocks that differ make it no less than 0."""
+    if series.issued_at is None:
+        return "an unknown time"
+    return _span(max(timedelta(0), now - series.issued_at))
 
 
 def _span(length: timedelta) -> str:

@@ -227,6 +227,16 @@ def test_a_replay_asks_for_what_was_known_then() -> None:
     assert replayed.asked_as_of == [NOON]
 
 
+def test_a_replay_takes_nothing_that_was_said_later() -> None:
+    later = Provider(age=-HOUR)  # it does not heed what it is asked
+    outlook = look_ahead(asked(replayed=True), bare(later))
+    assert outlook.rung is Rung.TYPICAL
+    assert "issued later" in said(outlook)
+    clocks_differ = look_ahead(asked(), bare(Provider(age=-timedelta(minutes=2))))
+    assert clocks_differ.rung is Rung.LIVE
+    assert "issued 0 min ago" in said(clocks_differ)
+
+
 def test_no_time_is_refused() -> None:
     with pytest.raises(UsageError, match="no time lies"):
         asked(end=NOON)

@@ -150,6 +150,15 @@ def test_a_past_that_nobody_tells_is_not_made_up(settings: Settings) -> None:
         grid.observed("DE", NOW - HOUR, NOW, settings=settings, provider="file:///nowhere.csv")
 
 
+def test_one_provider_that_knows_no_such_zone_says_so(settings: Settings, past: str) -> None:
+    with pytest.raises(UsageError, match="'DX'") as raised:
+        grid.observed("DX", NOW - HOUR, NOW, settings=settings, provider=past)
+    assert "DE" in raised.value.fix
+    two = f"{past} file:///nowhere.csv"
+    with pytest.raises(SignalUnavailable, match="'DX'"):
+        grid.observed("DX", NOW - HOUR, NOW, settings=settings, provider=two)
+
+
 def test_who_tells_nothing_of_a_topic_is_passed_over(settings: Settings) -> None:
     outlook = grid.outlook(
         "GB", NOW, NOW + HOUR, settings=settings, provider="uk://", topic=Topic.PRICE
@@ -168,13 +177,17 @@ def test_who_tells_nothing_of_a_topic_is_passed_over(settings: Settings) -> None
         ("watttime://?signal=signal-index", "no carbon intensity"),
         ("carbonawaresdk://", "its server"),
         ("file://", "no file"),
+        ("eia://?key=abc", "holds a key"),
+        ("watttime://?user=ada&password=abc", "holds a password"),
+        ("uk://?base_url=https://ada:abc@host", "user and a password"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_an_error(
     settings: Settings, address: str, what: str
 ) -> None:
-    with pytest.raises(UsageError, match=what):
+    with pytest.raises(UsageError, match=what) as raised:
         grid.outlook("DE", NOW, NOW + HOUR, settings=settings, provider=address)
+    assert "abc" not in str(raised.value)
 
 
 def test_sources_that_are_built_already_may_be_handed_in(
