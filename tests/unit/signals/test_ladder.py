@@ -112,7 +112,7 @@ def test_a_kept_forecast_stands_in_for_a_provider_that_is_out(tmp_path: Any) -> 
     question = asked(start=later, end=later + 6 * HOUR, now=later)
     outlook = look_ahead(question, [kept])
     assert outlook.rung is Rung.KEPT
-    assert "kept, issued 4.0 h ago" in said(outlook)
+    assert "kept forecast, issued 4.0 h ago" in said(outlook)
     aged = look_ahead(replace(question, max_age=2 * HOUR), [kept])
     assert aged.rung is Rung.TYPICAL
     assert "issued 4.0 h ago, 2.0 h are allowed" in said(aged)
