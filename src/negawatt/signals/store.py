@@ -21,6 +21,8 @@ from negawatt.core.errors import OutputError
 from negawatt.core.grid import Accounting, Basis, Flow, Reading, Signal, Status, Topic, utc
 
 FILE_NAME = "grid.db"
+#: Pasts are kept for good, forecasts for so long.
+FORECASTS_KEPT = timedelta(days=100)
 _PATIENCE_S = 10.0  # while another process writes
 
 _VERSION = 1  # of the tables
@@ -45,8 +47,10 @@ _READ = """
 SELECT r.start, r.step, r.value, r.status, r.source, r.issued,
        s.topic, s.unit, s.signal, s.accounting, s.flow
 FROM readings r JOIN series s ON s.id = r.series
-WHERE s.origin = ? AND s.zone = ? AND r.ahead = ? AND r.start < ? AND r.start + r.step > ?
+WHERE s.origin = ? AND s.zone = ? AND r.ahead = ? AND r.start < ? AND r.start > ?
+  AND r.start + r.step > ?
 """
+_LONGEST_STEP = timedelta(days=1)
 _NEWEST = """
  AND r.known = (SELECT max(o.known) FROM readings o WHERE o.series = r.series
    AND o.ahead = r.ahead AND o.start = r.start AND o.known <= ?)
@@ -82,6 +86,7 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._prepare()
+            self._forget(clock() - FORECASTS_KEPT)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"the cache of grid signals {self.path} cannot be written: {error}",
@@ -134,7 +139,7 @@ class Store:
         until = (as_of or datetime.max.replace(tzinfo=UTC)).timestamp()
         with self._open() as file:
             found = file.execute(
-                _READ + _NEWEST, (origin, zone, False, end.timestamp(), start.timestamp(), until)
+                _READ + _NEWEST, (*_window(origin, zone, start, end, ahead=False), until)
             ).fetchall()
         return _whole([_reading(zone, row) for row in found])
 
@@ -142,7 +147,7 @@ class Store:
         self, origin: str, zone: str, start: datetime, end: datetime, as_of: datetime
     ) -> list[Reading]:
         """The newest forecast of a time that was known at a moment: one issue, in order."""
-        window = (origin, zone, True, end.timestamp(), start.timestamp())
+        window = _window(origin, zone, start, end, ahead=True)
         with self._open() as file:
             newest = file.execute(
                 _READ.replace("SELECT r.start", "SELECT max(r.known), r.start")
@@ -153,6 +158,30 @@ class Store:
                 return []
             found = file.execute(_READ + " AND r.known = ? ORDER BY r.start", (*window, newest))
             return [_reading(zone, row) for row in found.fetchall()]
+
+    def issues(
+        self, origin: str, zone: str, since: datetime, until: datetime, most: int
+    ) -> list[list[Reading]]:
+        """Forecasts that were issued in a time, whole and in order; evenly thinned to `most`."""
+        named = "FROM readings r JOIN series s ON s.id = r.series WHERE s.origin = ? AND s.zone = ?"
+        with self._open() as file:
+            known = [
+                row[0]
+                for row in file.execute(
+                    f"SELECT DISTINCT r.known {named} AND r.ahead = 1"
+                    " AND r.known BETWEEN ? AND ? ORDER BY r.known",
+                    (origin, zone, since.timestamp(), until.timestamp()),
+                )
+            ]
+            thinned = known[:: max(1, -(-len(known) // most))]
+            whole = _READ.partition("FROM")[0] + named + " AND r.ahead = 1 AND r.known = ?"
+            return [
+                [
+                    _reading(zone, row)
+                    for row in file.execute(f"{whole} ORDER BY r.start", (origin, zone, at))
+                ]
+                for at in thinned
+            ]
 
     def note(
         self,
@@ -207,6 +236,15 @@ class Store:
         with closing(sqlite3.connect(self.path, timeout=_PATIENCE_S)) as file, file:
             yield file
 
+    def _forget(self, before: datetime) -> None:
+        """Drop forecasts that were issued before a moment."""
+        with self._open() as file:
+            file.execute(
+                "DELETE FROM readings WHERE series IN (SELECT id FROM series) AND ahead = 1"
+                " AND known < ?",
+                (before.timestamp(),),
+            )
+
     def _prepare(self) -> None:
         try:
             self._make()
@@ -253,6 +291,15 @@ class Store:
             values[:3],
         ).fetchone()
         return kept is None or tuple(kept) != values[4:7]
+
+
+def _window(
+    origin: str, zone: str, start: datetime, end: datetime, *, ahead: bool
+) -> tuple[Any, ...]:
+    """What a question is filled with; its lower end lets the index pass over what is long gone."""
+    begin = start.timestamp()
+    earliest = begin - _LONGEST_STEP.total_seconds() - 1
+    return origin, zone, ahead, end.timestamp(), earliest, begin
 
 
 def _reading(zone: str, row: tuple[Any, ...]) -> Reading:

@@ -112,7 +112,7 @@ def test_a_kept_forecast_stands_in_for_a_provider_that_is_out(tmp_path: Any) -> 
     question = asked(start=later, end=later + 6 * HOUR, now=later)
     outlook = look_ahead(question, [kept])
     assert outlook.rung is Rung.KEPT
-    assert "kept, issued 4.0 h ago" in said(outlook)
+    assert "kept forecast, issued 4.0 h ago" in said(outlook)
     aged = look_ahead(replace(question, max_age=2 * HOUR), [kept])
     assert aged.rung is Rung.TYPICAL
     assert "issued 4.0 h ago, 2.0 h are allowed" in said(aged)
@@ -225,6 +225,16 @@ def test_a_replay_asks_for_what_was_known_then() -> None:
     look_ahead(asked(replayed=True), bare(replayed))
     assert live.asked_as_of == [None]
     assert replayed.asked_as_of == [NOON]
+
+
+def test_a_replay_takes_nothing_that_was_said_later() -> None:
+    later = Provider(age=-HOUR)  # it does not heed what it is asked
+    outlook = look_ahead(asked(replayed=True), bare(later))
+    assert outlook.rung is Rung.TYPICAL
+    assert "issued later" in said(outlook)
+    clocks_differ = look_ahead(asked(), bare(Provider(age=-timedelta(minutes=2))))
+    assert clocks_differ.rung is Rung.LIVE
+    assert "issued 0 min ago" in said(clocks_differ)
 
 
 def test_no_time_is_refused() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from negawatt.core.errors import OutputError, SignalUnavailable
 from negawatt.core.grid import GRAMS_PER_KWH, Basis, Reading, Signal, Status, Topic
 from negawatt.signals.kept import CORRECTED, FORECAST, NEWEST, Kept
-from negawatt.signals.store import FILE_NAME, Store
+from negawatt.signals.store import FILE_NAME, FORECASTS_KEPT, Store
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -128,6 +128,15 @@ def test_hours_do_not_lie_over_the_quarters_that_took_their_place(store: Store) 
     store.keep("it", [reading(-3, 7), *quarters])
     found = store.past("it", "DE", NOON - 3 * HOUR, NOON)
     assert values(found) == [7, 0, 1, 2, 3]
+
+
+def test_old_forecasts_are_forgotten_and_pasts_are_not(tmp_path: Path, clock: Clock) -> None:
+    store = Store(tmp_path, clock)
+    store.keep("it", [reading(-1, 5), reading(1, 6, NOON)])
+    clock.now += FORECASTS_KEPT + HOUR
+    again = Store(tmp_path, clock)
+    assert again.ahead("it", "DE", NOON, NOON + 3 * HOUR, clock.now) == []
+    assert values(again.past("it", "DE", NOON - HOUR, NOON)) == [5]
 
 
 def test_a_broken_file_is_moved_aside(tmp_path: Path) -> None:

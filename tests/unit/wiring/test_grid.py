@@ -150,6 +150,15 @@ def test_a_past_that_nobody_tells_is_not_made_up(settings: Settings) -> None:
         grid.observed("DE", NOW - HOUR, NOW, settings=settings, provider="file:///nowhere.csv")
 
 
+def test_one_provider_that_knows_no_such_zone_says_so(settings: Settings, past: str) -> None:
+    with pytest.raises(UsageError, match="'DX'") as raised:
+        grid.observed("DX", NOW - HOUR, NOW, settings=settings, provider=past)
+    assert "DE" in raised.value.fix
+    two = f"{past} file:///nowhere.csv"
+    with pytest.raises(SignalUnavailable, match="'DX'"):
+        grid.observed("DX", NOW - HOUR, NOW, settings=settings, provider=two)
+
+
 def test_who_tells_nothing_of_a_topic_is_passed_over(settings: Settings) -> None:
     outlook = grid.outlook(
         "GB", NOW, NOW + HOUR, settings=settings, provider="uk://", topic=Topic.PRICE
@@ -168,13 +177,17 @@ def test_who_tells_nothing_of_a_topic_is_passed_over(settings: Settings) -> None
         ("watttime://?signal=signal-index", "no carbon intensity"),
         ("carbonawaresdk://", "its server"),
         ("file://", "no file"),
+        ("eia://?key=abc", "holds a key"),
+        ("watttime://?user=ada&password=abc", "holds a password"),
+        ("uk://?base_url=https://ada:abc@host", "user and a password"),
     ],
 )
 def test_an_address_that_cannot_be_read_is_an_error(
     settings: Settings, address: str, what: str
 ) -> None:
-    with pytest.raises(UsageError, match=what):
+    with pytest.raises(UsageError, match=what) as raised:
         grid.outlook("DE", NOW, NOW + HOUR, settings=settings, provider=address)
+    assert "abc" not in str(raised.value)
 
 
 def test_sources_that_are_built_already_may_be_handed_in(
@@ -208,3 +221,31 @@ def test_everybody_is_listed_with_what_they_lack() -> None:
     for one in told.values():
         assert one.about
         assert "carbon" in one.topics
+
+
+@pytest.mark.parametrize(
+    ("file", "zone", "options", "start", "first"),
+    [
+        ("em2022_ci_lca_hourly_123zones", "AT", "", "2022-01-01T00:00Z", 84.73),
+        ("em2023_hourly_5zones", "AU-SA", "?column=ci_direct", "2023-01-01T00:00Z", 17.99),
+        ("lww2020_ci_30min", "DE", "", "2019-12-20T00:00Z", 218.290031),
+        ("dacf2021h2_dayahead_forecast", "CISO", "?column=ci_actual", "2021-07-01T00:00Z", 162.35),
+        ("gb_neso2020_2025_hourly", "GB", "", "2020-01-08T00:00Z", 87.0),
+        (
+            "sgip2021-06_caiso_pge_moer_rolling_forecast",
+            "CAISO_PGE",
+            "?column=moer&unit=kg/kWh&signal=marginal",
+            "2021-06-01T00:00Z",
+            414.9,
+        ),
+    ],
+)
+def test_real_files_are_read_as_they_are(
+    shared: Path, settings: Settings, file: str, zone: str, options: str, start: str, first: float
+) -> None:
+    begin = datetime.fromisoformat(start)
+    address = f"file://{shared}/data/grid/{file}.csv.gz{options}"
+    series = grid.observed(zone, begin, begin + 24 * HOUR, settings=settings, provider=address)
+    assert series.values[0] == pytest.approx(first)
+    assert series.end - series.start == timedelta(days=1)
+    assert series.complete
