@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from negawatt.actions.backtest.beliefs import Belief, newest, usual_low
+from negawatt.actions.backtest.beliefs import Belief, kept, newest, usual_low
 from negawatt.actions.backtest.policies import FORESEEING, REACTING, Choice, Shape
 from negawatt.actions.backtest.records import HOUR_S, Column, Counts, Jobs, Matrix, Place
 from negawatt.core.errors import UsageError
@@ -72,13 +72,20 @@ def _batches(jobs: Jobs) -> Iterator[tuple[Counts, int]]:
         at_ += len(some)
 
 
-def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
+def run(
+    places: Sequence[Place],
+    jobs: Jobs,
+    choice: Choice,
+    known: dict[tuple[int, str], Belief] | None = None,
+) -> Outcome:
     """One policy on every job.
 
     Args:
         places: The first is where jobs are released.
         jobs: That fit, see `whole`.
         choice: The policy.
+        known: Forecasts by place and name that were worked out before, for the same jobs; those
+            worked out now are added.
 
     Raises:
         UsageError: a job covers a slot whose value is not known, or that is not there.
@@ -90,7 +97,8 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
     tables = [np.zeros(len(jobs)) for _ in range(7)]
     seeds: list[float] = []
     kwh = energy(jobs, places[0])
-    passes = list(zip(*(_passes(choice, place) for place in places), strict=True))
+    known = {} if known is None else known
+    passes = list(zip(*(_passes(choice, place, jobs, known) for place in places), strict=True))
     for beliefs in passes:
         total = 0.0
         for which, width in _batches(jobs):
@@ -104,10 +112,19 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
     return Outcome(grams, elsewhere, waited, delay, missed, blind, moved, np.array(seeds))
 
 
-def _passes(choice: Choice, place: Place) -> list[Belief | None]:
-    if choice.shape in FORESEEING:
+def _passes(
+    choice: Choice, place: Place, jobs: Jobs, known: dict[tuple[int, str], Belief]
+) -> list[Belief | None]:
+    """What is known in each pass: one for each seed, and one where there is no dice."""
+    if choice.shape not in FORESEEING:
+        return [None]
+    if choice.seeds > 1:
         return list(choice.beliefs(place))
-    return [None]
+    key = (id(place), f"{choice.forecast} {choice.error}")
+    if key not in known:
+        belief = next(choice.beliefs(place))
+        known[key] = kept(belief, jobs.release, int(jobs.room.max()))
+    return [known[key]]
 
 
 def _place(
