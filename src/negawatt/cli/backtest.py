@@ -88,6 +88,11 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
 @click.option("--noise", default="", metavar="SHARE", help="Of a noisy oracle, over the mean: 5%.")
 @click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, help="Of it.")
 @click.option(
+    "--replan",
+    is_flag=True,
+    help="Beside each policy that plans, one that plans anew in every slot, by the newest forecast.",
+)
+@click.option(
     "--threshold",
     default="30%",
     show_default=True,
