@@ -25,7 +25,7 @@ from negawatt.actions.backtest.lines import lines
 from negawatt.actions.backtest.question import Question, ask, study
 from negawatt.actions.backtest.studies import lets_wait_awhile, limits, nightly
 from negawatt.actions.backtest.table import Reading, place, read, zones_of
-from negawatt.decisions.backtests import Backtest
+from negawatt.decisions.backtests import Awhile, Backtest, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "negawatt-out" / "bench-grid"
@@ -85,7 +85,7 @@ def scores(found: Backtest) -> dict[str, dict[str, Any]]:
     }
 
 
-def drawn(found: Backtest, name: str) -> None:
+def drawn(found: Backtest | Awhile | Limits, name: str) -> None:
     """Keep a page of pictures."""
     from negawatt.wiring.backtest import picture
 
@@ -101,6 +101,7 @@ def awhile(folder: Path) -> dict[str, Any]:
         found = lets_wait_awhile(
             place(table, Reading(), zone=zone).actual, forecasts=("mean28", "own")
         )
+        drawn(found, f"awhile-{zone}")
         told[zone] = [
             {
                 "rule": row.rule,
@@ -152,6 +153,8 @@ def bounds(folder: Path) -> dict[str, Any]:
             began = time.perf_counter()
             known = ("mean28", "persistence") if slack == 24 and hours <= 24 else ()
             found = limits(world, hours * HOUR, slack * HOUR, known)
+            if (hours, slack) == (6, 24):
+                drawn(found, "limits-6h-24h")
             line = {
                 "deferral": percent(found.deferral.published, 4),
                 "interruption": percent(found.interruption.published, 4),
