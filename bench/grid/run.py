@@ -21,10 +21,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from negawatt.actions.backtest.lines import lines
 from negawatt.actions.backtest.question import Question, ask, study
 from negawatt.actions.backtest.studies import lets_wait_awhile, limits, nightly
 from negawatt.actions.backtest.table import Reading, place, read, zones_of
-from negawatt.decisions.backtests import Backtest
+from negawatt.decisions.backtests import Awhile, Backtest, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "negawatt-out" / "bench-grid"
@@ -84,7 +85,7 @@ def scores(found: Backtest) -> dict[str, dict[str, Any]]:
     }
 
 
-def drawn(found: Backtest, name: str) -> None:
+def drawn(found: Backtest | Awhile | Limits, name: str) -> None:
     """Keep a page of pictures."""
     from negawatt.wiring.backtest import picture
 
@@ -100,6 +101,7 @@ def awhile(folder: Path) -> dict[str, Any]:
         found = lets_wait_awhile(
             place(table, Reading(), zone=zone).actual, forecasts=("mean28", "own")
         )
+        drawn(found, f"awhile-{zone}")
         told[zone] = [
             {
                 "rule": row.rule,
@@ -151,6 +153,8 @@ def bounds(folder: Path) -> dict[str, Any]:
             began = time.perf_counter()
             known = ("mean28", "persistence") if slack == 24 and hours <= 24 else ()
             found = limits(world, hours * HOUR, slack * HOUR, known)
+            if (hours, slack) == (6, 24):
+                drawn(found, "limits-6h-24h")
             line = {
                 "deferral": percent(found.deferral.published, 4),
                 "interruption": percent(found.interruption.published, 4),
@@ -332,6 +336,7 @@ def revised(folder: Path) -> dict[str, Any]:
                     slack=slack,
                     policies=("contiguous", "interruptible", "threshold"),
                     forecasts=("revised", "persistence", "mean28"),
+                    replan=True,
                 )
             )
             told[f"{name}: {duration}, slack {slack}"] = scores(found)
@@ -339,31 +344,49 @@ def revised(folder: Path) -> dict[str, Any]:
     return told
 
 
+def measured_joules(folder: Path) -> tuple[float, float]:
+    """Joules of one reply when asked to be brief, and by the smaller model, each over the first.
+
+    Measured by their publishers on one GPU: Llama 2 of 13 billion weights, of 7 billion, and the
+    same prompts with a directive to be brief.
+    """
+    head, body = lines(folder / "workload" / "sprout_llama2_request_energy.csv.gz")
+    model, directive, energy = (head.index(n) for n in ("model", "directive", "energy_mwh"))
+    sums: dict[tuple[str, str], float] = {}
+    for row in body:
+        key = (row[model], row[directive])
+        sums[key] = sums.get(key, 0.0) + float(row[energy])
+    large, small = sorted({name for name, _ in sums}, key=lambda name: -sums[name, "0"])
+    return sums[large, "1"] / sums[large, "0"], sums[small, "0"] / sums[large, "0"]
+
+
 def places(folder: Path) -> dict[str, Any]:
-    """Time, place and a variant of fewer joules, each with its part."""
+    """Efficiency, time, place and variant, each with its part; joules as they were measured."""
     file = folder / "em2022_ci_lca_hourly_123zones.csv.gz"
-    told = {}
-    for home, others in {
-        "DE": ("FR", "GB"),
-        "PL": ("DE", "SE-SE1"),
-        "US-MIDA-PJM": ("CA-QC",),
-    }.items():
+    brief, smaller = measured_joules(folder)
+    told: dict[str, Any] = {
+        "brief over full replies": round(brief, 4),
+        "7b over 13b": round(smaller, 4),
+    }
+    homes = {"DE": ("FR", "GB"), "PL": ("DE", "SE-SE1"), "US-MIDA-PJM": ("US-NY-NYIS",)}
+    for home, others in homes.items():
         found = ask(
             Question(
                 file=f"{file}:{home}",
                 places=others,
                 policies=("contiguous",),
-                forecasts=("mean28", "own"),
-                variant=0.7,
+                forecasts=("mean28",),
+                efficiency=brief,
+                variant=smaller,
             )
         )
         drawn(found, f"places-{home}")
-        told[f"{home}, or {' and '.join(others)}; variant of 0.7"] = {
+        told[f"{home}, or {' and '.join(others)}"] = {
             policy: {part: percent(value) for part, value in found.parts[policy].items()}
             | {"together": percent(found.whole[policy])}
             for policy in found.parts
         }
-        print(home, others, told[f"{home}, or {' and '.join(others)}; variant of 0.7"])
+        print(home, others, told[f"{home}, or {' and '.join(others)}"])
     return told
 
 

@@ -88,6 +88,11 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
 @click.option("--noise", default="", metavar="SHARE", help="Of a noisy oracle, over the mean: 5%.")
 @click.option("--seeds", type=click.IntRange(1), default=10, show_default=True, help="Of it.")
 @click.option(
+    "--replan",
+    is_flag=True,
+    help="Beside each policy that plans, one that plans anew in every slot, by the newest forecast.",
+)
+@click.option(
     "--threshold",
     default="30%",
     show_default=True,
@@ -165,20 +170,13 @@ def command(
       negawatt backtest zones.csv --study limits --duration 6h --slack 24h
     """  # fmt: skip
     from negawatt.core.codec import encode
-    from negawatt.core.errors import UsageError
     from negawatt.wiring import backtest as wired
 
     # what was not said keeps the default of `Question`
     given = {name: value for name, value in asked.items() if value not in (None, ())}
-    found: Any
-    if study is None:
-        found = wired.backtest(file, **given)
-        if html_path is not None:
-            wired.picture(found, html_path)
-    elif html_path is not None:
-        raise UsageError("a study has no page of pictures", fix="leave out --html, or take --json")
-    else:
-        found = wired.study(study, file, **given)
+    found: Any = wired.study(study, file, **given) if study else wired.backtest(file, **given)
+    if html_path is not None:
+        wired.picture(found, html_path)
     if as_json:
         click.echo(json.dumps(encode(found), ensure_ascii=False, allow_nan=False))
         return

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from negawatt.decisions.backtests import Awhile, Backtest, Limits, Nightly
+from negawatt.decisions.backtests import Backtest
 from negawatt.reports.figures import UNKNOWN, plain
 from negawatt.reports.screen import fitting, put, ruled, title
+from negawatt.reports.studies import Study, percent, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,29 +17,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from negawatt.decisions.backtests import Means, Score
+    from negawatt.decisions.backtests import Score
 
 
-def show(found: Backtest | Awhile | Nightly | Limits, console: Console) -> None:
+def show(found: Backtest | Study, console: Console) -> None:
     """Whatever was found, for people."""
     console = fitting(console)
     if isinstance(found, Backtest):
         _backtest(found, console)
-    elif isinstance(found, Awhile):
-        _awhile(found, console)
-    elif isinstance(found, Nightly):
-        _nightly(found, console)
     else:
-        _limits(found, console)
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """A share in percent, as tables of savings have it.
-
-    >>> percent(0.15589), percent(None)
-    ('15.59', '—')
-    """
-    return UNKNOWN if value is None else f"{round(100 * value, digits) + 0.0:.{digits}f}"
+        _study(found, console)
 
 
 def _backtest(found: Backtest, console: Console) -> None:
@@ -107,117 +95,17 @@ def _parts(found: Backtest, console: Console) -> Table:
     return table
 
 
-def _awhile(found: Awhile, console: Console) -> None:
-    put(
-        Text(
-            f"Let's Wait Awhile in {found.zone}: {found.jobs:,} jobs on {found.workdays} workdays of"
-            f" {found.year}, mean {plain(found.mean)} g/kWh",
-            style="bold",
-        ),
-        console,
-    )
-    told = "; ".join(
-        f"{rule}: {percent(part, 1)} % of jobs can wait, {found.slack_h[rule]:.1f} h in the mean"
-        for rule, part in found.shiftable.items()
-    )
-    put(Text(f"{told}\n"), console)
+def _study(found: Study, console: Console) -> None:
+    words = told(found)
+    put(Text(words.title, style="bold"), console)
+    put(Text(f"{words.lede}\n" if words.lede else ""), console)
     table = ruled(console)
-    for head in ("deadline", "shape", "known"):
-        table.add_column(f"{head}\n")
-    for head in ("as published\n%", "late\njobs", "deadlines kept\n%", "95 %\n"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for row in found.rows:
-        noise = f"± {100 * row.error:g} %" if row.error else "all"
-        table.add_row(
-            row.rule,
-            row.shape,
-            noise if row.forecast == "noisy-oracle" else row.forecast,
-            percent(row.published),
-            UNKNOWN if row.published is None else f"{row.late:.0f}",
-            percent(row.saving),
-            f"{percent(row.low, 1)}…{percent(row.high, 1)}",
-        )
+    for at, head in enumerate(words.heads):
+        right = at >= words.names
+        table.add_column(head, justify="right" if right else "left", no_wrap=right)
+    for row in words.rows:
+        table.add_row(*row)
     put(table, console)
     put(title("How to read it"), console)
-    for note in found.notes:
+    for note in words.notes:
         put(Text(f"- {note}"), console)
-
-
-def _nightly(found: Nightly, console: Console) -> None:
-    told = f"± {100 * found.error:g} %" if found.error else "no"
-    put(
-        Text(
-            f"Let's Wait Awhile in {found.zone}, half an hour every night at one, {found.year},"
-            f" {told} error\n",
-            style="bold",
-        ),
-        console,
-    )
-    table = ruled(console)
-    for head in ("window, ± h", "g/kWh", "saving, %", "published: saving, %", "nights"):
-        table.add_column(head, justify="right")
-    lines = zip(
-        found.windows_h,
-        found.intensity,
-        found.saving,
-        found.published,
-        found.nights,
-        strict=True,
-    )
-    for window, intensity, saving, published, nights in lines:
-        table.add_row(
-            f"{window:g}",
-            f"{intensity:.2f}",
-            percent(saving),
-            percent(published),
-            str(nights),
-        )
-    put(table, console)
-    put(
-        Text("\n- published: divided by 365 nights also where the first one could not be run"),
-        console,
-    )
-
-
-def _limits(found: Limits, console: Console) -> None:
-    put(
-        Text(
-            f"Limits of shifting: {len(found.zones)} zones, {found.starts:,} starts in each,"
-            f" {found.hours:g} h of work and {found.slack_h:g} h of slack",
-            style="bold",
-        ),
-        console,
-    )
-    put(Text(f"mean {plain(found.mean)} g/kWh; all is known but in the last rows\n"), console)
-    table = ruled(console)
-    table.add_column("saving\n")
-    for head in ("published\n%", "95 %\n", "all grams\n%", "zones alike\n%", "zones alike\ng/kWh"):
-        table.add_column(head, justify="right", no_wrap=True)
-    bounds = [("deferral", found.deferral), ("interruption, besides", found.interruption)]
-    known = [(f"deferral, {name}", means) for name, means in found.foreseen.items()]
-    for name, means in (*bounds, *known):
-        table.add_row(name, *_means(means))
-    put(table, console)
-    put(title("One move"), console)
-    put(
-        Text(
-            f"- to {found.lowest}, always: {found.one_move_g:.4f} g/kWh less,"
-            f" {percent(found.one_move)} %\n"
-            f"- to wherever is lowest, hour by hour: {found.any_move_g:.4f} g/kWh less,"
-            f" {percent(found.any_move)} %\n"
-            f"- to {found.lowest}, and shifting there: {percent(found.both)} %"
-        ),
-        console,
-    )
-    if found.left_out:
-        put(Text(f"- left out, with gaps: {', '.join(found.left_out)}"), console)
-
-
-def _means(means: Means) -> tuple[str, ...]:
-    return (
-        percent(means.published, 4),
-        f"{percent(means.low, 1)}…{percent(means.high, 1)}",
-        percent(means.pooled),
-        percent(means.zones),
-        f"{means.grams:.2f}",
-    )

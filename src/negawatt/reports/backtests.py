@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from negawatt.decisions.backtests import Backtest
-from negawatt.reports.backtested import percent
 from negawatt.reports.figures import UNKNOWN, Sources, plain
 from negawatt.reports.plots import backtests as drawing
+from negawatt.reports.studies import percent
 from negawatt.reports.webpage import render
 
 

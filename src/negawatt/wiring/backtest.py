@@ -43,13 +43,15 @@ def study(name: str, file: Path | str, **asked: Any) -> Awhile | Nightly | Limit
     return run(Question(file=str(file), **asked), name)
 
 
-def picture(found: Backtest, file: Path) -> None:
-    """Write a back-test as a page that needs nothing but itself.
+def picture(found: Backtest | Awhile | Nightly | Limits, file: Path) -> None:
+    """Write a back-test, or a study, as a page that needs nothing but itself.
 
     Raises:
         OutputError: it cannot be written.
     """
-    from negawatt.reports.backtests import page
+    from negawatt.decisions.backtests import Backtest
+    from negawatt.reports import backtests, studies
     from negawatt.reports.files import replace_all
 
-    replace_all({file: page(found)})
+    text = backtests.page(found) if isinstance(found, Backtest) else studies.page(found)
+    replace_all({file: text})

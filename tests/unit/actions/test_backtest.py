@@ -66,7 +66,11 @@ def all_policies() -> list[Choice]:
         for forecast in FORESEEING
     ]
     noisy = Choice(Shape.CONTIGUOUS, "noisy-oracle", error=0.1, seeds=2)
-    return [*chosen, noisy, Choice(Shape.THRESHOLD), Choice(Shape.STOP_AND_GO)]
+    anew = [
+        Choice(shape, "persistence", replanned=True)
+        for shape in (Shape.CONTIGUOUS, Shape.INTERRUPTIBLE)
+    ]
+    return [*chosen, *anew, noisy, Choice(Shape.THRESHOLD), Choice(Shape.STOP_AND_GO)]
 
 
 def score(found: Backtest, policy: str) -> Score:
@@ -232,6 +236,24 @@ def test_forecasts_made_anew_in_each_slot_reach_so_far() -> None:
     assert score(far, "contiguous, revised").regret > 0
     with pytest.raises(UsageError, match="made anew"):
         backtest([Place(series(values))], every_hour(288, 2, 10), chosen)
+
+
+def test_planned_anew_a_job_follows_the_newest_forecast() -> None:
+    # Each forecast tells the next three slots rightly, and takes those beyond for clean.
+    values = weather(16)
+    table = np.stack([np.append(values[at:], np.full(at, np.nan)) for at in range(1, 19)], axis=1)
+    table[:, 4:] = np.where(np.isnan(table[:, 4:]), np.nan, 1.0)
+    place = Place(series(values), revised=table)
+    jobs = every_hour(288, 1, 8, first=24)
+    one = Choice(Shape.CONTIGUOUS, "revised")
+    anew = Choice(Shape.CONTIGUOUS, "revised", replanned=True)
+    found = backtest([place], jobs, [one, anew])
+    assert score(found, anew.name).saving.value > score(found, one.name).saving.value
+    # Who knows all has nothing to plan anew.
+    for shape in (Shape.CONTIGUOUS, Shape.INTERRUPTIBLE):
+        wise = Choice(shape, "perfect", replanned=True)
+        told = score(backtest([place], jobs, [wise]), wise.name)
+        assert told.regret == pytest.approx(0, abs=1e-12)
 
 
 def test_the_interval_is_of_the_difference() -> None:

@@ -102,14 +102,18 @@ def test_a_signal_of_the_other_kind_chooses(world: Path, tmp_path: Path) -> None
         ("lets-wait-awhile-nightly", Nightly),
     ],
 )
-def test_studies_are_done_on_any_signal(world: Path, study: str, kind: type) -> None:
+def test_studies_are_done_on_any_signal(
+    world: Path, tmp_path: Path, study: str, kind: type
+) -> None:
     file = str(world) if study == "limits" else f"{world}:DE"
     if study == "limits":
         told = ("--study", study, "--duration", "2h", "--slack", "6h", "--forecast", "mean28")
         found = decode(kind, json.loads(run(file, *told, "--json").output))
         assert found.lowest == "SE"
         assert 0 < found.foreseen["mean28"].published < found.deferral.published
-        assert "to SE, always" in run(file, *told).output
+        page = tmp_path / "limits.html"
+        assert "to SE, always" in run(file, *told, "--html", str(page)).output
+        assert 'data-plot="study"' in page.read_text(encoding="utf-8")
         with pytest.raises(UsageError, match="choose among DE, SE"):
             run(file, *told, "--zones", "GB")
         return
@@ -140,7 +144,6 @@ def test_lets_wait_awhile_leaves_out_jobs_after_the_signal(world: Path) -> None:
         (("--from", "then"), "no moment"),
         (("--from", "2030-01-01"), "nothing from"),
         (("--variant", "0"), "not above 0"),
-        (("--study", "limits", "--html", "x.html"), "no page"),
     ],
 )
 def test_what_cannot_be_asked_is_told_with_its_fix(

@@ -11,9 +11,12 @@ from rich.console import Console
 
 from negawatt.core.estimate import Estimate, Kind
 from negawatt.decisions.backtests import Awhile, AwhileRow, Backtest, Limits, Means, Nightly, Score
-from negawatt.reports.backtested import percent, show
+from negawatt.reports.backtested import show
 from negawatt.reports.backtests import page
 from negawatt.reports.plots import backtests as drawing
+from negawatt.reports.plots.studies import of_study
+from negawatt.reports.studies import page as study_page
+from negawatt.reports.studies import percent
 
 
 def score(policy: str, shape: str, forecast: str, saving: float, missed: int = 0) -> Score:
@@ -118,34 +121,36 @@ def test_studies_are_told_with_what_was_published() -> None:
         rule="next-workday", shape="contiguous", forecast="mean28", error=0.0, seeds=1,
         published=None, saving=0.02, low=0.01, high=0.03, spread=None, late=0.0, grams=1e6,
     )  # fmt: skip
-    told = said(
-        Awhile(
-            zone="DE", year=2020, jobs=3387, workdays=262, mean=316.7,
-            shiftable={"next-workday": 0.8}, slack_h={"next-workday": 15.6}, rows=(row, past),
-        )
+    study = Awhile(
+        zone="DE", year=2020, jobs=3387, workdays=262, mean=316.7,
+        shiftable={"next-workday": 0.8}, slack_h={"next-workday": 15.6}, rows=(row, past),
     )  # fmt: skip
+    told = said(study)
+    assert [trace["name"] for trace in of_study(study).traces] == ["truth ± 5 %", "mean28"]
+    assert "5.91" in study_page(study)
     lines = [line.split() for line in told.splitlines()]
     assert ["next-workday", "contiguous", "±", "5", "%", "5.91", "12", "5.82", "5.0…7.0"] in lines
     assert ["next-workday", "contiguous", "mean28", "—", "—", "2.00", "1.0…3.0"] in lines
-    night = said(
-        Nightly(
-            zone="DE", year=2020, error=0.05, windows_h=(0.0, 8.0), intensity=(305.3, 270.2),
-            saving=(0.0, 0.115), published=(0.0, 0.117), nights=(365, 364),
-        )
+    nights = Nightly(
+        zone="DE", year=2020, error=0.05, windows_h=(0.0, 8.0), intensity=(305.3, 270.2),
+        saving=(0.0, 0.115), published=(0.0, 0.117), nights=(365, 364),
     )  # fmt: skip
+    night = said(nights)
+    assert of_study(nights).traces[0]["y"] == [305.3, 270.2]
     assert ["8", "270.20", "11.50", "11.70", "364"] in [line.split() for line in night.splitlines()]
 
 
 def test_limits_are_told_to_four_digits() -> None:
     means = Means(published=0.155897, low=0.15, high=0.16, pooled=0.1558, zones=0.175, grams=57.4)
-    told = said(
-        Limits(
-            zones=("DE", "SE"), left_out=("XK",), hours=1.0, slack_h=24.0, starts=8759, mean=368.0,
-            deferral=means, interruption=means, foreseen={"mean28": means}, lowest="SE",
-            one_move_g=352.47589, any_move_g=353.5, one_move=0.95, any_move=0.96, both=0.97,
-            by_zone={},
-        )
+    study = Limits(
+        zones=("DE", "SE"), left_out=("XK",), hours=1.0, slack_h=24.0, starts=8759, mean=368.0,
+        deferral=means, interruption=means, foreseen={"mean28": means}, lowest="SE",
+        one_move_g=352.47589, any_move_g=353.5, one_move=0.95, any_move=0.96, both=0.97,
+        by_zone={"DE": (400.0, 0.2, 0.01), "SE": (20.0, 0.1, 0.02)},
     )  # fmt: skip
+    told = said(study)
+    assert [trace["y"] for trace in of_study(study).traces] == [[20.0, 10.0], [1.0, 2.0]]
+    assert "SE: 20 g/kWh, 10.0 % and 2.0 %" in of_study(study).alt
     assert "15.5897" in told
     assert "352.4759" in told
     assert "deferral, mean28" in told

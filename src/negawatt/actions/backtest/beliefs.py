@@ -15,7 +15,7 @@ from negawatt.decisions.when.rows import rows
 from negawatt.signals.forecast.base import Way, past_of
 from negawatt.signals.series import Series
 
-_BLOCK = 4096  # starts foreseen at a time, so that memory stays small
+_MOST_CELLS = 1 << 26  # of forecasts kept at once: half a gigabyte
 
 
 class Belief(Protocol):
@@ -60,11 +60,35 @@ class Foreseen:
         open_ = np.ones(len(issues), dtype=bool)
         for way in self.ways:
             enough = open_ & (issues >= max(1.0, way.days * past.per_day))
-            for at in range(0, int(enough.sum()), _BLOCK):
-                some = np.flatnonzero(enough)[at : at + _BLOCK]
-                told[some] = way.predict(past, issues[some], np.arange(width))
+            if enough.any():
+                told[enough] = way.predict(past, issues[enough], np.arange(width))
             open_ &= ~enough
         return np.asarray(told[which])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """Forecasts worked out once for all jobs, because some ways learn as they go along.
+
+    Args:
+        starts: Sorted, each once.
+        table: What is thought from each on. [starts, width]
+    """
+
+    starts: Counts
+    table: Matrix
+
+    def rows(self, starts: Counts, width: int) -> Matrix:
+        """Those of some of the starts, as far as is asked for."""
+        return np.asarray(self.table[np.searchsorted(self.starts, starts), :width])
+
+
+def kept(belief: Belief, starts: Counts, width: int) -> Belief:
+    """A belief with its forecasts worked out; itself where they would fill the memory."""
+    known = np.unique(starts)
+    if isinstance(belief, Told) or len(known) * width > _MOST_CELLS:
+        return belief
+    return Kept(known, belief.rows(known, width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

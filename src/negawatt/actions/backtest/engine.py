@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from negawatt.actions.backtest.beliefs import Belief
 from negawatt.actions.backtest.paired import intervals, mean_by_day
 from negawatt.actions.backtest.policies import INTERRUPTING, ORACLE, Choice, Shape
 from negawatt.actions.backtest.records import HOUR_S, Counts, Jobs, Place
@@ -54,7 +55,8 @@ def backtest(
             fix="give them over those of run now: 0.8 for a fifth less",
         )
     jobs = whole(places, jobs)
-    found = {one: run(places, jobs, one) for one in _all(policies)}
+    known: dict[tuple[int, str], Belief] = {}
+    found = {one: run(places, jobs, one, known) for one in _all(policies)}
     now = next(iter(found.values()))
     days = _days(places[0], jobs)
     told = intervals(days, now.grams, [each.grams for each in found.values()], resamples)

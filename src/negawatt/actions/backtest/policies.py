@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -29,6 +29,7 @@ class Shape(StrEnum):
 
 
 #: Shapes that a forecast is chosen for.
+PLANNING = (Shape.CONTIGUOUS, Shape.INTERRUPTIBLE)
 FORESEEING = {
     Shape.CONTIGUOUS: rows.contiguous,
     Shape.INTERRUPTIBLE: rows.interruptible,
@@ -110,6 +111,8 @@ class Choice:
         error: Of a noisy oracle: deviation over the mean. [1]
         seeds: Of it; the saving is the mean over them.
         limit: Of a threshold: the quantile of the last 28 days. [1]
+        replanned: A job that waits, or is stopped, is planned anew in every slot, by the newest
+            forecast; in one piece it is not stopped once it runs.
 
     >>> Choice(Shape.CONTIGUOUS, "mean28").name
     'contiguous, mean28'
@@ -122,12 +125,14 @@ class Choice:
     error: float = 0.0
     seeds: int = 1
     limit: float = 0.3
+    replanned: bool = False
 
     @property
     def name(self) -> str:
         """For tables."""
         told = f", {self.forecast}" if self.forecast else ""
-        return f"{self.shape}{told}{f' {100 * self.error:g} %' if self.error else ''}"
+        noise = f" {100 * self.error:g} %" if self.error else ""
+        return f"{self.shape}{told}{noise}{', replanned' if self.replanned else ''}"
 
     def beliefs(self, place: Place) -> Iterator[Belief]:
         """What it knows of a place: one for each seed, and one where there is no dice.
@@ -153,7 +158,13 @@ class Choice:
 
 
 def choices(
-    shapes: Sequence[Shape], forecasts: Sequence[str], error: float, seeds: int, limit: float
+    shapes: Sequence[Shape],
+    forecasts: Sequence[str],
+    error: float,
+    seeds: int,
+    limit: float,
+    *,
+    replan: bool = False,
 ) -> list[Choice]:
     """Every shape with every forecast, where it takes one; run now and the oracles come by themselves.
 
@@ -171,7 +182,8 @@ def choices(
             if forecast == ORACLE and shape in (Shape.CONTIGUOUS, Shape.INTERRUPTIBLE):
                 continue
             noise = forecast == NOISY
-            found.append(
-                Choice(shape, forecast, error if noise else 0.0, seeds if noise else 1, limit)
-            )
+            one = Choice(shape, forecast, error if noise else 0.0, seeds if noise else 1, limit)
+            found.append(one)
+            if replan and shape in PLANNING and not noise:  # its noise is the same all the while
+                found.append(replace(one, replanned=True))
     return found

@@ -50,6 +50,7 @@ class Question:
         revision_step: Of columns f1, f2, ...
         noise: Of the noisy oracle, in percent; empty for none.
         seeds: Of it.
+        replan: Beside each policy that plans, one that plans anew in every slot.
         threshold: Quantile below which it is low enough.
         places: Other files, or FILE:ZONE, where jobs may run.
         chosen_by: Another file, or FILE:ZONE, that slots are chosen by.
@@ -81,6 +82,7 @@ class Question:
     revision_step: str | None = None
     noise: str = ""
     seeds: int = 10
+    replan: bool = False
     threshold: str = "30%"
     places: Sequence[str] = ()
     chosen_by: str | None = None
@@ -162,7 +164,8 @@ def _choices(question: Question) -> list[Choice]:
     noise = part_of(question.noise or "0")
     if NOISY in forecasts and not noise:
         raise UsageError("a noisy oracle needs its noise", fix="say --noise 5%")
-    return choices(shapes, forecasts, noise, question.seeds, part_of(question.threshold))
+    limit = part_of(question.threshold)
+    return choices(shapes, forecasts, noise, question.seeds, limit, replan=question.replan)
 
 
 def _reading(question: Question) -> Reading:

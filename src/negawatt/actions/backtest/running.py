@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from negawatt.actions.backtest.beliefs import Belief, newest, usual_low
+from negawatt.actions.backtest.beliefs import Belief, kept, newest, usual_low
 from negawatt.actions.backtest.policies import FORESEEING, REACTING, Choice, Shape
 from negawatt.actions.backtest.records import HOUR_S, Column, Counts, Jobs, Matrix, Place
 from negawatt.core.errors import UsageError
 from negawatt.decisions.when.rows import Plan, at, rows
 
 _CELLS = 1 << 21  # jobs times slots looked at together, so that memory stays small
+_NOTHING = 1e-9  # slots: less work than that is done
 _TOGETHER = 512  # jobs of unlike room in one batch
 
 
@@ -72,13 +73,20 @@ def _batches(jobs: Jobs) -> Iterator[tuple[Counts, int]]:
         at_ += len(some)
 
 
-def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
+def run(
+    places: Sequence[Place],
+    jobs: Jobs,
+    choice: Choice,
+    known: dict[tuple[int, str], Belief] | None = None,
+) -> Outcome:
     """One policy on every job.
 
     Args:
         places: The first is where jobs are released.
         jobs: That fit, see `whole`.
         choice: The policy.
+        known: Forecasts by place and name that were worked out before, for the same jobs; those
+            worked out now are added.
 
     Raises:
         UsageError: a job covers a slot whose value is not known, or that is not there.
@@ -90,7 +98,8 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
     tables = [np.zeros(len(jobs)) for _ in range(7)]
     seeds: list[float] = []
     kwh = energy(jobs, places[0])
-    passes = list(zip(*(_passes(choice, place) for place in places), strict=True))
+    known = {} if known is None else known
+    passes = list(zip(*(_passes(choice, place, jobs, known) for place in places), strict=True))
     for beliefs in passes:
         total = 0.0
         for which, width in _batches(jobs):
@@ -104,10 +113,22 @@ def run(places: Sequence[Place], jobs: Jobs, choice: Choice) -> Outcome:
     return Outcome(grams, elsewhere, waited, delay, missed, blind, moved, np.array(seeds))
 
 
-def _passes(choice: Choice, place: Place) -> list[Belief | None]:
-    if choice.shape in FORESEEING:
+def _passes(
+    choice: Choice, place: Place, jobs: Jobs, known: dict[tuple[int, str], Belief]
+) -> list[Belief | None]:
+    """What is known in each pass: one for each seed, and one where there is no dice."""
+    if choice.shape not in FORESEEING:
+        return [None]
+    if choice.seeds > 1:
         return list(choice.beliefs(place))
-    return [None]
+    key = (id(place), f"{choice.forecast} {choice.error} {choice.replanned}")
+    if key not in known:
+        belief = next(choice.beliefs(place))
+        starts = jobs.release
+        if choice.replanned:  # forecasts of every slot that a job may wait in
+            starts = np.arange(int(starts.min()), int((jobs.release + jobs.room).max()))
+        known[key] = kept(belief, starts, int(jobs.room.max()))
+    return [known[key]]
 
 
 def _place(
@@ -123,8 +144,10 @@ def _place(
     real = [np.nan_to_num(rows(place.actual.values, jobs.release, width)) for place in places]
     seen = [None if each is None else each.rows(jobs.release, width) for each in beliefs]
     plans = [
-        _plan(place, jobs, choice, told, width, begin)
-        for place, told in zip(places, seen, strict=True)
+        _replanned(jobs, choice, belief, width)
+        if choice.replanned and belief is not None
+        else _plan(place, jobs, choice, told, width, begin)
+        for place, belief, told in zip(places, beliefs, seen, strict=True)
     ]
     where, where_now = _where(places, jobs, choice, plans, seen)
     pick = np.arange(len(jobs))
@@ -181,6 +204,29 @@ def _plan(
     limits = usual_low(values, jobs.release, place.slots_a_day, choice.limit)
     last = newest(values, jobs.release, width)
     return REACTING[choice.shape](last, limits, jobs.steps, jobs.room)
+
+
+def _replanned(jobs: Jobs, choice: Choice, belief: Belief, width: int) -> Plan:
+    """Jobs planned anew in every slot that they wait in, by what is known then."""
+    rule = FORESEEING[choice.shape]
+    weights = np.zeros((len(jobs), width))
+    left = jobs.steps.astype(np.float64)
+    blind = np.zeros(len(jobs), dtype=bool)
+    for slot in range(width):
+        open_ = np.flatnonzero((left > _NOTHING) & (slot < jobs.room))
+        if not len(open_):
+            break
+        seen = belief.rows(jobs.release[open_] + slot, width - slot)
+        plan = rule(seen, left[open_], jobs.room[open_] - slot)
+        begins = plan.weights[:, 0] > 0
+        if choice.shape is Shape.INTERRUPTIBLE:
+            weights[open_, slot] = plan.weights[:, 0]
+            left[open_] -= plan.weights[:, 0]
+        else:
+            weights[open_[begins], slot:] = plan.weights[begins]
+            left[open_[begins]] = 0.0
+        blind[open_[begins]] |= plan.blind[begins]
+    return Plan(weights, blind)
 
 
 def _last_known(place: Place, jobs: Jobs, width: int) -> Matrix:

@@ -78,9 +78,9 @@ class Ranks:
         ranks = self.rank
         for bit in range(max(1, int(len(values) - 1).bit_length()) - 1, -1, -1):
             zero = (ranks >> bit) & 1 == 0
-            self._levels.append(
-                _Level(_before(zero), _before(np.where(zero, values[order[ranks]], 0.0)))
-            )
+            counts = _before(zero.astype(np.float64)).astype(np.int64)
+            sums = _before(np.where(zero, values[order[ranks]], 0.0))
+            self._levels.append(_Level(counts, sums))
             ranks = np.concatenate([ranks[zero], ranks[~zero]])
 
     def cheapest(self, spans: Spans, work: Column) -> Cheapest:
@@ -121,9 +121,8 @@ class Ranks:
         return Cheapest(cost + need * self.values[self.order[rank]], rank, need)
 
 
-def _before(column: NDArray[np.generic]) -> NDArray[np.generic]:
+def _before(column: Column) -> Column:
     """Sums of all that stands before each place, and of all."""
-    dtype = np.float64 if column.dtype == np.float64 else np.int64
-    total = np.zeros(len(column) + 1, dtype=dtype)
+    total = np.zeros(len(column) + 1)
     np.cumsum(column, out=total[1:])
     return total

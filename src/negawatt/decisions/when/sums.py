@@ -126,8 +126,9 @@ class Windows:
             first, last = math.ceil(release + shift - _WHOLE), math.floor(latest + shift + _WHOLE)
             if first <= last:
                 column = self._column(first, last, work, ends=ends)
-                starts = np.arange(first, last + 1) - shift if any(waiting) else column
-                column = self._waited(column, starts, release, work, waiting)
+                if any(waiting):
+                    starts: Column = np.arange(first, last + 1, dtype=np.float64) - shift
+                    column = self._waited(column, starts, release, work, waiting)
                 place = int(column.argmin())
                 start = min(max(first + place - shift, release), latest)
                 found.append(Best(float(column[place]), start))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from negawatt.actions.backtest.beliefs import Belief
 from negawatt.actions.backtest.paired import intervals
 from negawatt.actions.backtest.policies import NOISY, ORACLE, Choice, Shape
 from negawatt.actions.backtest.records import Counts, Jobs, Place
@@ -148,10 +149,11 @@ def lets_wait_awhile(
         jobs = whole([place], jobs)
         shiftable[rule] = float((jobs.room > jobs.steps).mean())
         slack[rule] = float((jobs.room - jobs.steps).mean()) / 2
+        worked_out: dict[tuple[int, str], Belief] = {}
         for shape in (Shape.CONTIGUOUS, Shape.INTERRUPTIBLE):
             known = [Choice(shape, NOISY, noise, seeds if noise else 1) for noise in noises]
             others = [Choice(shape, name) for name in forecasts]
-            found += [_row(place, jobs, rule, choice) for choice in (*known, *others)]
+            found += [_row(place, jobs, rule, choice, worked_out) for choice in (*known, *others)]
     return Awhile(
         zone=series.zone,
         year=year,
@@ -191,8 +193,15 @@ def _new_year(year: int) -> datetime:
     return datetime(year, 1, 1, tzinfo=UTC)
 
 
-def _row(place: Place, jobs: Jobs, rule: str, choice: Choice) -> AwhileRow:
-    strict_now, strict = run([place], jobs, Choice(Shape.NOW)), run([place], jobs, choice)
+def _row(
+    place: Place,
+    jobs: Jobs,
+    rule: str,
+    choice: Choice,
+    worked_out: dict[tuple[int, str], Belief],
+) -> AwhileRow:
+    strict_now = run([place], jobs, Choice(Shape.NOW))
+    strict = run([place], jobs, choice, worked_out)
     base = float(strict_now.grams.sum())
     ends = intervals(jobs.release // A_DAY, strict_now.grams, [strict.grams], 1000)[0]
     by_paper = _published(place, jobs, choice) if choice.forecast == NOISY else None

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from negawatt.actions.backtest.beliefs import kept
 from negawatt.actions.backtest.paired import intervals
 from negawatt.actions.backtest.policies import Choice, Shape
 from negawatt.actions.backtest.records import DAY_S, HOUR_S, Column, Matrix, Place
@@ -166,10 +167,10 @@ def _means(now: Matrix, saved: Matrix, job: int, like: Series) -> Means:
 
 def _foreseen(series: Series, forecast: str, job: int, slack: int, starts: int) -> Column:
     """Sums of the windows that a forecast thinks lowest. [starts]"""
-    belief = next(Choice(Shape.CONTIGUOUS, forecast).beliefs(Place(series)))
-    real = window_sums(series.values, job)
     release = np.arange(starts)
     width = min(job + slack, len(series))
+    belief = next(Choice(Shape.CONTIGUOUS, forecast).beliefs(Place(series)))
+    belief = kept(belief, release, width)
     room = np.minimum(width, len(series) - release)
     offset = np.zeros(starts, dtype=np.intp)
     block = max(1, (1 << 21) // width)
@@ -178,4 +179,4 @@ def _foreseen(series: Series, forecast: str, job: int, slack: int, starts: int) 
         steps = np.full(len(release[some]), float(job))
         plan = rows.contiguous(belief.rows(release[some], width), steps, room[some])
         offset[some] = np.argmax(plan.weights > 0, axis=1)
-    return np.asarray(real[release + offset])
+    return np.asarray(window_sums(series.values, job)[release + offset])
