@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from kubernetes_fake import TOKEN, Cluster
 
 from negawatt.core import registry
 from negawatt.core.runners import RunState, Task
@@ -85,7 +86,6 @@ class ProcessRig:
             if not runner.standing(str(place)).state.ended:
                 for _ in range(2):
                     runner.act(str(place), "cancel")
-
 
 
 class FakeSlurmRig:
@@ -228,3 +228,24 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+class FakeKubernetesRig:
+    """Jobs of an API server on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster()
+
+    def runner(self) -> Any:
+        place = {"server": self.cluster.address, "namespace": "work", "token": TOKEN}
+        return registry.build(registry.RUNNERS, "kubernetes", **place)
+
+    def task(self, name: str, **options: Any) -> Task:
+        given = {"key": f"nw-{name}", "image": "busybox", **options.pop("options", {})}
+        return Task(name, ("work", name), options=given, **options)
+
+    def end(self, handle: str, status: int) -> None:
+        self.cluster.end(handle, status)
+
+    def close(self) -> None:
+        self.cluster.close()
