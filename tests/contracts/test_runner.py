@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from runner_rigs import FakeKubernetesRig, FakeSlurmRig, ProcessRig, RealSlurmRig, Rig, reaches
+from runner_rigs import FakeKubernetesRig, FakeSlurmRig, ProcessRig, RayRig, RealSlurmRig, Rig, reaches
 
 from negawatt.core import registry
 from negawatt.core.errors import RunnerUnavailable
@@ -18,8 +18,9 @@ RIGS: dict[str, Callable[[Path], Rig]] = {
     "slurm, a fake": FakeSlurmRig,
     "slurm": RealSlurmRig,
     "kubernetes, a fake": FakeKubernetesRig,
+    "ray": RayRig,
 }
-SLOW = frozenset({"slurm"})  # the real thing
+SLOW = frozenset({"slurm", "ray"})  # the real thing
 
 
 @pytest.fixture(
