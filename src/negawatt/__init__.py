@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from negawatt.wiring.place import place as place
     from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
+    from negawatt.wiring.wait import clean as clean
+    from negawatt.wiring.wait import wait_for_clean as wait_for_clean
 
     __version__: str
 
@@ -37,6 +39,7 @@ __all__ = [
     "__version__",
     "agree",
     "callback",
+    "clean",
     "design",
     "engines",
     "explain",
@@ -48,12 +51,14 @@ __all__ = [
     "prune",
     "quantise",
     "tracker",
+    "wait_for_clean",
 ]
 
 _HOMES = MappingProxyType(
     {
         "agree": "negawatt.wiring.agree",
         "callback": "negawatt.meters.tracking",
+        "clean": "negawatt.wiring.wait",
         "design": "negawatt.wiring.design",
         "engines": "negawatt.wiring.engines",
         "explain": "negawatt.wiring.explain",
@@ -66,6 +71,7 @@ _HOMES = MappingProxyType(
         "prune": "negawatt.wiring.prune",
         "quantise": "negawatt.wiring.quantise",
         "tracker": "negawatt.meters.tracking",
+        "wait_for_clean": "negawatt.wiring.wait",
     }
 )
 

@@ -139,4 +139,3 @@ class Pool:
             self._ray.wait(asked, num_returns=len(asked), timeout=_GRACE_S + _ANSWER_S)
         for copy in copies:
             self._ray.kill(copy)
-
