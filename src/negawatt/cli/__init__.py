@@ -27,7 +27,7 @@ VERBS = MappingProxyType(
         "cache": "Tell what narrower key-value caches lose and take when MODEL writes.",
         "endpoint": "Tell how well and fast a server at ADDRESS serves, beside its base.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
-        "grid": "Show the carbon intensity of a grid zone in the hours ahead, or what it was.",
+        "grid": "Show the carbon intensity of ZONE in the hours ahead, or what it was.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
         "run": "Run CMD in the cleanest hours before its deadline, and tell what that saved.",

@@ -33,7 +33,7 @@ def command(
     listed: bool,
     as_json: bool,
 ) -> None:
-    """Show the intensity of the grid of ZONE in the hours ahead.
+    """Show the carbon intensity of ZONE in the hours ahead, or what it was.
 
     From the best that can be had: a live forecast, a kept one, one made from history, typical hours
     that are built in, the mean of a year. What it is, how old, and what failed on the way is told.

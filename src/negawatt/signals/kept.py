@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 from negawatt.core.errors import SignalUnavailable
 from negawatt.core.grid import Basis, GridSource, Reading, Topic
-from negawatt.signals.store import Store
+from negawatt.signals.store import Question, Store
 
 NEWEST = timedelta(minutes=10)
 FORECAST = timedelta(minutes=30)
 CORRECTED = timedelta(days=3)
+_LACKING = timedelta(days=1)  # at the beginning of a past that counts as told
 
 
 class Kept:
@@ -77,13 +78,9 @@ class Kept:
                 if not (kept := self._kept_past(zone, start, end)):
                     raise
                 return kept
-            with suppress(sqlite3.Error):
-                self._store.keep(self.origin, told)
-                self._store.note(
-                    self.origin, zone, ahead=False, start=self._since(zone, start), end=end
-                )
-            if begin <= start:
-                return told
+            self._remember(zone, start, end, told)
+            kept = self._kept_past(zone, start, end)
+            return kept if len(kept) >= len(told) else told
         return self._kept_past(zone, start, end)
 
     def ahead(
@@ -123,39 +120,55 @@ class Kept:
                 return self._store.ahead(self.origin, zone, start, end, as_of)
         return ()
 
+    def _remember(self, zone: str, start: datetime, end: datetime, told: Sequence[Reading]) -> None:
+        """Keep a past, and note how far back it was told: some plans show the last day alone."""
+        if self._store is None:
+            return
+        since = self._since(zone, start)
+        first = told[0].start if told else end
+        short = since == start and first - start > _LACKING
+        with suppress(sqlite3.Error):
+            self._store.keep(self.origin, told)
+            self._store.note(self.origin, zone, ahead=False, start=since, end=end, whole=not short)
+            if short and told:
+                self._store.note(self.origin, zone, ahead=False, start=first, end=end)
+
     def _kept_past(self, zone: str, start: datetime, end: datetime) -> Sequence[Reading]:
         if self._store is not None:
             with suppress(sqlite3.Error):
                 return self._store.past(self.origin, zone, start, end)
         return ()
 
-    def _covering(self, zone: str, start: datetime, *, ahead: bool) -> list[tuple[datetime, ...]]:
-        """Times asked for that hold `start`: their start, end, and when they were asked for."""
+    def _covering(self, zone: str, start: datetime, *, ahead: bool) -> list[Question]:
+        """What was asked for that holds `start`."""
         if self._store is not None:
             with suppress(sqlite3.Error):
                 asked = self._store.questions(self.origin, zone, ahead=ahead)
-                return [tuple(one) for one in asked if one.start <= start < one.end]
+                return [one for one in asked if one.start <= start < one.end]
         return []
 
     def _since(self, zone: str, start: datetime) -> datetime:
         """From when on the past is kept without a hole, once `start` is."""
-        return min([start, *(one[0] for one in self._covering(zone, start, ahead=False))])
+        covering = self._covering(zone, start, ahead=False)
+        return min([start, *(one.start for one in covering if one.whole)])
 
     def _unknown_from(self, zone: str, start: datetime, end: datetime) -> datetime | None:
         """From when on the provider is to be asked; None when it need not be."""
         begin = start
-        for _, until, asked in self._covering(zone, start, ahead=False):
-            until = min(until, asked)  # noqa: PLW2901  # what it said of later was not past yet
+        for question in self._covering(zone, start, ahead=False):
+            asked = question.asked
+            until = min(question.end, asked)  # what it said of later was not past yet
             lately = self._clock() - asked < NEWEST and end <= until + NEWEST
             settled = end <= until and end <= asked - CORRECTED
-            if lately or settled:
+            if lately or (settled and question.whole):
                 return None
-            begin = max(begin, until - CORRECTED)
+            if question.whole:
+                begin = max(begin, until - CORRECTED)
         return begin
 
     def _asked_lately(self, zone: str, start: datetime, end: datetime) -> bool:
         """Whether the forecast was fetched so recently that it has no news."""
         return any(
-            self._clock() - asked < FORECAST and end <= until + FORECAST
-            for _, until, asked in self._covering(zone, start, ahead=True)
+            self._clock() - one.asked < FORECAST and end <= one.end + FORECAST
+            for one in self._covering(zone, start, ahead=True)
         )

@@ -9,10 +9,10 @@ fills none of their holes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from negawatt.core.errors import NegawattError, StaleSignal, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Basis, GridSource, Reading, Status, Topic, utc
 from negawatt.signals import typical
 from negawatt.signals.series import Series, from_readings
+from negawatt.signals.spread import joined, spread
 
 #: Foresees a signal from its past, from one moment to another; both ends are given.
 Foresee = Callable[[Series, datetime, datetime], Series]
@@ -132,14 +133,14 @@ class _Climb:
             return
         try:
             self.series.same_signal(found)
-            joined, added = _joined(self.series, found)
+            filled, added = joined(self.series, found)
         except UsageError as error:
             self.remarks.append(f"{error.what}, so its holes stay")
             return
         if added:
-            self.series = joined
+            self.series = filled
             self.remarks.append(
-                f"{added} of {len(joined)} steps from the rung below: {rung} ({found.source})"
+                f"{added} of {len(filled)} steps from the rung below: {rung} ({found.source})"
             )
 
 
@@ -207,6 +208,9 @@ def _live(climb: _Climb, source: Source) -> Iterator[Found]:
         climb.remarks.append(f"{source.name}: its forecast does not reach that far")
         return
     series = from_readings(said)  # readings of several kinds are the source's defect: it raises
+    if asked.replayed and series.issued_at is not None and series.issued_at > utc(asked.now):
+        climb.remarks.append(f"{source.name}: its forecast was issued later, so it was not known")
+        return
     if _is_young(climb, series):
         yield series, Rung.LIVE, f"issued {age(asked.now, series)} ago"
 
@@ -251,13 +255,22 @@ def _foreseen(
     given: Iterator[Series] = iter([history]) if history is not None else _pasts(climb, sources)
     for past in given:
         try:
-            known = past.window(past.start, asked.now).fresh(asked.now, asked.max_age)
+            known = over(past, asked.now).fresh(asked.now, asked.max_age)
             ahead = foresee(known, utc(asked.start), utc(asked.end))
         except NegawattError as error:
             climb.remarks.append(error.what)
             continue
         known.same_signal(ahead)
         yield ahead, Rung.FORESEEN, f"{ahead.source}, from {_span(known.end - known.start)} of past"
+
+
+def over(past: Series, now: datetime) -> Series:
+    """The steps of a past that were over at a moment: what a step under way will be, none knows.
+
+    Raises:
+        UsageError: none was.
+    """
+    return past.window(past.start, past.start + past.place(now) * past.step)
 
 
 def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:
@@ -301,47 +314,11 @@ def _nothing(asked: Question) -> Series:
     )
 
 
-def spread(series: Series, start: datetime, end: datetime) -> Series:
-    """The series over exactly the steps from `start` to `end`, NaN where it has none.
-
-    >>> from datetime import UTC
-    >>> day = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> year = typical.year("DE", day, day + 2 * HOUR)
-    >>> [bool(gap) for gap in np.isnan(spread(year, day + HOUR, day + 3 * HOUR).values)]
-    [False, True]
-    """
-    first = series.place(start)
-    count = -((series.start - utc(end)) // series.step) - first
-    inside = np.arange(first, first + count)
-    valid = (inside >= 0) & (inside < len(series))
-    columns: dict[str, Any] = {}
-    for name in ("values", "low", "high"):
-        column = getattr(series, name)
-        if column is not None:
-            columns[name] = np.where(valid, column[np.clip(inside, 0, len(series) - 1)], np.nan)
-    return replace(series, start=series.start + first * series.step, **columns)
-
-
-def _joined(upper: Series, lower: Series) -> tuple[Series, int]:
-    """The upper series with its holes filled from the lower one, and how many were."""
-    fill = spread(lower.resampled(upper.step) if lower.step < upper.step else lower,
-                  upper.start, upper.end)  # fmt: skip
-    places = np.array([fill.place(moment) for moment in upper.times()])
-    taken = np.isnan(upper.values) & ~np.isnan(fill.values[places])
-    both = upper.low is not None and lower.low is not None
-    columns: dict[str, Any] = {"values": np.where(taken, fill.values[places], upper.values)}
-    for name in ("low", "high"):  # an interval for some steps only would read as one for all
-        ours, theirs = getattr(upper, name), getattr(fill, name)
-        if both and ours is not None and theirs is not None:
-            columns[name] = np.where(taken, theirs[places], ours)
-    joined = replace(upper, low=None, high=None) if not both else upper
-    added = int(taken.sum())
-    return (replace(joined, **columns) if added else upper), added
-
-
 def age(now: datetime, series: Series) -> str:
-    """How long ago a forecast was made, for people."""
-    return "an unknown time" if series.issued_at is None else _span(now - series.issued_at)
+    """How long ago a forecast was made, for people; clocks that differ make it no less than 0."""
+    if series.issued_at is None:
+        return "an unknown time"
+    return _span(max(timedelta(0), now - series.issued_at))
 
 
 def _span(length: timedelta) -> str:

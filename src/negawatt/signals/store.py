@@ -21,7 +21,11 @@ from negawatt.core.errors import OutputError
 from negawatt.core.grid import Accounting, Basis, Flow, Reading, Signal, Status, Topic, utc
 
 FILE_NAME = "grid.db"
+#: Pasts are kept for good, forecasts for so long.
+FORECASTS_KEPT = timedelta(days=100)
 _PATIENCE_S = 10.0  # while another process writes
+
+_VERSION = 1  # of the tables
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS series (
@@ -36,14 +40,17 @@ CREATE TABLE IF NOT EXISTS readings (
 CREATE INDEX IF NOT EXISTS issues ON readings (series, ahead, known);
 CREATE TABLE IF NOT EXISTS questions (
   origin TEXT NOT NULL, zone TEXT NOT NULL, ahead INTEGER NOT NULL, start REAL NOT NULL,
-  end REAL NOT NULL, asked REAL NOT NULL, PRIMARY KEY (origin, zone, ahead, start, end, asked));
+  end REAL NOT NULL, asked REAL NOT NULL, whole INTEGER NOT NULL,
+  PRIMARY KEY (origin, zone, ahead, start, end, asked, whole));
 """
 _READ = """
 SELECT r.start, r.step, r.value, r.status, r.source, r.issued,
        s.topic, s.unit, s.signal, s.accounting, s.flow
 FROM readings r JOIN series s ON s.id = r.series
-WHERE s.origin = ? AND s.zone = ? AND r.ahead = ? AND r.start < ? AND r.start + r.step > ?
+WHERE s.origin = ? AND s.zone = ? AND r.ahead = ? AND r.start < ? AND r.start > ?
+  AND r.start + r.step > ?
 """
+_LONGEST_STEP = timedelta(days=1)
 _NEWEST = """
  AND r.known = (SELECT max(o.known) FROM readings o WHERE o.series = r.series
    AND o.ahead = r.ahead AND o.start = r.start AND o.known <= ?)
@@ -52,11 +59,12 @@ ORDER BY r.start
 
 
 class Question(NamedTuple):
-    """A time that a provider was asked for, and when."""
+    """A time that a provider was asked for, and when; `whole` when it told all of it."""
 
     start: datetime
     end: datetime
     asked: datetime
+    whole: bool
 
 
 class Store:
@@ -78,6 +86,7 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._prepare()
+            self._forget(clock() - FORECASTS_KEPT)
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"the cache of grid signals {self.path} cannot be written: {error}",
@@ -130,7 +139,7 @@ class Store:
         until = (as_of or datetime.max.replace(tzinfo=UTC)).timestamp()
         with self._open() as file:
             found = file.execute(
-                _READ + _NEWEST, (origin, zone, False, end.timestamp(), start.timestamp(), until)
+                _READ + _NEWEST, (*_window(origin, zone, start, end, ahead=False), until)
             ).fetchall()
         return _whole([_reading(zone, row) for row in found])
 
@@ -138,7 +147,7 @@ class Store:
         self, origin: str, zone: str, start: datetime, end: datetime, as_of: datetime
     ) -> list[Reading]:
         """The newest forecast of a time that was known at a moment: one issue, in order."""
-        window = (origin, zone, True, end.timestamp(), start.timestamp())
+        window = _window(origin, zone, start, end, ahead=True)
         with self._open() as file:
             newest = file.execute(
                 _READ.replace("SELECT r.start", "SELECT max(r.known), r.start")
@@ -150,26 +159,52 @@ class Store:
             found = file.execute(_READ + " AND r.known = ? ORDER BY r.start", (*window, newest))
             return [_reading(zone, row) for row in found.fetchall()]
 
-    def note(self, origin: str, zone: str, *, ahead: bool, start: datetime, end: datetime) -> None:
-        """Remember that a provider was asked, so that it is not asked again too soon."""
-        row = (origin, zone, ahead, start.timestamp(), end.timestamp(), self.clock().timestamp())
+    def note(
+        self,
+        origin: str,
+        zone: str,
+        *,
+        ahead: bool,
+        start: datetime,
+        end: datetime,
+        whole: bool = True,
+    ) -> None:
+        """Remember that a provider was asked, so that it is not asked again too soon.
+
+        Args:
+            origin: The address of the provider.
+            zone: As it was asked for.
+            ahead: For a forecast, or a past.
+            start: Of the time asked for.
+            end: Of it.
+            whole: The provider told all of it, as far as it ever will.
+        """
+        row = (origin, zone, ahead, whole, start.timestamp(), end.timestamp())
         with self._open() as file:
-            file.execute(
-                "DELETE FROM questions WHERE origin = ? AND zone = ? AND ahead = ? AND start >= ?"
-                " AND end <= ? AND asked <= ?",
+            file.execute(  # what the new one holds, the old ones need not say
+                "DELETE FROM questions WHERE origin = ? AND zone = ? AND ahead = ? AND whole = ?"
+                " AND start >= ? AND end <= ?",
                 row,
             )
-            file.execute("INSERT OR IGNORE INTO questions VALUES (?,?,?,?,?,?)", row)
+            file.execute(
+                "INSERT OR IGNORE INTO questions (origin, zone, ahead, whole, start, end, asked)"
+                " VALUES (?,?,?,?,?,?,?)",
+                (*row, self.clock().timestamp()),
+            )
 
     def questions(self, origin: str, zone: str, *, ahead: bool) -> list[Question]:
         """What a provider was asked for, the newest first."""
         with self._open() as file:
             found = file.execute(
-                "SELECT start, end, asked FROM questions WHERE origin = ? AND zone = ?"
+                "SELECT start, end, asked, whole FROM questions WHERE origin = ? AND zone = ?"
                 " AND ahead = ? ORDER BY asked DESC",
                 (origin, zone, ahead),
             ).fetchall()
-        return [Question(*(datetime.fromtimestamp(moment, UTC) for moment in row)) for row in found]
+        moments = [[datetime.fromtimestamp(moment, UTC) for moment in row[:3]] for row in found]
+        return [
+            Question(start, end, asked, bool(row[3]))
+            for (start, end, asked), row in zip(moments, found, strict=True)
+        ]
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -177,20 +212,38 @@ class Store:
         with closing(sqlite3.connect(self.path, timeout=_PATIENCE_S)) as file, file:
             yield file
 
+    def _forget(self, before: datetime) -> None:
+        """Drop forecasts that were issued before a moment."""
+        with self._open() as file:
+            file.execute(
+                "DELETE FROM readings WHERE series IN (SELECT id FROM series) AND ahead = 1"
+                " AND known < ?",
+                (before.timestamp(),),
+            )
+
     def _prepare(self) -> None:
         try:
             self._make()
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:  # no database, or a broken one
+        except sqlite3.DatabaseError:  # no database, a broken one, or one of another version
             self.path.replace(self.path.with_suffix(".broken"))
+            for beside in ("-wal", "-shm"):
+                self.path.with_name(f"{FILE_NAME}{beside}").unlink(missing_ok=True)
             self._make()
 
     def _make(self) -> None:
         with self._open() as file:
             file.execute("PRAGMA journal_mode = WAL")
+            version = file.execute("PRAGMA user_version").fetchone()[0]
+            tables = file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if version == _VERSION:
+                return
+            if tables and version:
+                raise sqlite3.DatabaseError(f"it is of version {version}")
             for statement in _TABLES.split(";"):
                 file.execute(statement)
+            file.execute(f"PRAGMA user_version = {_VERSION}")
 
     @staticmethod
     def _series(file: sqlite3.Connection, origin: str, reading: Reading) -> int:
@@ -214,6 +267,15 @@ class Store:
             values[:3],
         ).fetchone()
         return kept is None or tuple(kept) != values[4:7]
+
+
+def _window(
+    origin: str, zone: str, start: datetime, end: datetime, *, ahead: bool
+) -> tuple[Any, ...]:
+    """What a question is filled with; its lower end lets the index pass over what is long gone."""
+    begin = start.timestamp()
+    earliest = begin - _LONGEST_STEP.total_seconds() - 1
+    return origin, zone, ahead, end.timestamp(), earliest, begin
 
 
 def _reading(zone: str, row: tuple[Any, ...]) -> Reading:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 #: How much of a past a forecaster is given.
 PAST = timedelta(days=56)
+_SECRETS = frozenset({"key", "password", "user"})
 _FORECASTER = "negawatt.signals.forecast"
 
 #: An address such as `uk://`, several with spaces between, or sources that are built already.
@@ -119,10 +120,13 @@ def observed(
 
     settings = settings or configuration.load()
     remarks: list[str] = []
-    for source in sources(settings, provider, topic, remarks):
+    asked = sources(settings, provider, topic, remarks)
+    for source in asked:
         try:
             told = source.past(zone, start, end)
         except NegawattError as error:
+            if len(asked) == 1 and isinstance(error, UsageError):
+                raise
             remarks.append(f"{error.what} ({error.fix})")
             continue
         if told:
@@ -217,6 +221,11 @@ def build(address: str, topic: Topic = Topic.CARBON) -> GridSource:
             fix="write PROVIDER://, for example electricitymaps:// or file:///grid.csv",
         )
     options: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if secrets := sorted(_SECRETS & set(options)):
+        raise UsageError(
+            f"the address of {parts.scheme} holds a {secrets[0]}, which would be kept and shown",
+            fix="put it into the environment; `negawatt grid --providers` names the variable",
+        )
     zones = options.pop("zones", "")
     place = unquote(parts.netloc + parts.path)
     if place:

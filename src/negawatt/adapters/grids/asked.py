@@ -130,11 +130,13 @@ def choice(name: str, given: str, known: Mapping[str, T]) -> T:
     return known[given]
 
 
-def unknown_zone(provider: str, zone: str, known: Iterable[str]) -> UsageError:
-    """There is no such zone; the message names those near it."""
+def unknown_zone(
+    provider: str, zone: str, known: Iterable[str], *, like: str | None = None
+) -> UsageError:
+    """There is no such zone; the message names those near it, or near what it is `like`."""
     names = sorted(known)
     folded = {name.casefold(): name for name in names}
-    close = get_close_matches(zone.casefold(), folded, n=_NAMED_AT_MOST, cutoff=0.5)
+    close = get_close_matches((like or zone).casefold(), folded, n=_NAMED_AT_MOST, cutoff=0.5)
     near = ", ".join(folded[name] for name in close)
     some = ", ".join(names[:_NAMED_AT_MOST]) + (", ..." if len(names) > _NAMED_AT_MOST else "")
     hint = f"near it are: {near}" if near else f"it knows: {some}" if names else "see its site"

@@ -151,7 +151,7 @@ class EIA(Asked):
             told = web.get(f"/electricity/rto/{route}/data/", [*query, ("offset", str(offset))])
             rows = told["response"]["data"]
             if not rows and not offset and area not in _AREAS:
-                raise unknown_zone("The EIA", zone, _AREAS)
+                raise unknown_zone("The EIA", zone, _AREAS, like=area)
             yield from rows
             offset += len(rows)
             if not rows or offset >= int(told["response"].get("total", 0)):

@@ -81,13 +81,20 @@ class ElectricityMaps(Asked):
         )
 
     def _past(self, zone: str, start: datetime, end: datetime) -> Iterator[Reading]:
-        if start >= self.now - _DAY:
-            told = self._ask(zone, "/history", [])
-            yield from self._readings(zone, told, told.get("history"), None)
-            return
-        for first, last in pieces(start, end, _SPAN):
-            told = self._ask(zone, "/past-range", [("start", _text(first)), ("end", _text(last))])
-            yield from self._readings(zone, told, told.get("data"), None)
+        if start < self.now - _DAY:
+            try:
+                for first, last in pieces(start, end, _SPAN):
+                    when = [("start", _text(first)), ("end", _text(last))]
+                    told = self._ask(zone, "/past-range", when)
+                    yield from self._readings(zone, told, told.get("data"), None)
+            except SignalUnavailable:
+                if end < self.now - _DAY:
+                    raise
+            else:
+                return
+        # free plans show the last day alone, which is more than nothing
+        told = self._ask(zone, "/history", [])
+        yield from self._readings(zone, told, told.get("history"), None)
 
     def _ahead(
         self, zone: str, start: datetime, end: datetime, as_of: datetime | None

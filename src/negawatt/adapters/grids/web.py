@@ -138,11 +138,11 @@ class Web:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base_url)
+        fix = "write https://HOST/PATH, or http:// for a server of your own"
+        if "@" in parts.netloc:
+            raise UsageError(f"{self.name}: its base_url holds a user and a password", fix=fix)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError(
-                f"{self.name}: base_url={self.base_url} is no address",
-                fix="write https://HOST/PATH, or http:// for a server of your own",
-            )
+            raise UsageError(f"{self.name}: base_url={self.base_url} is no address", fix=fix)
 
     def get(self, path: str, query: Query = ()) -> Any:
         """The parsed JSON of a GET that succeeds.
