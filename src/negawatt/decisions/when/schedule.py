@@ -105,7 +105,6 @@ def schedule(
     planned = described(job, ground, chosen, zone=zone or outlook.zone, source=outlook.source)
     if not explain:
         return planned
-    before = every[0]
     later = list(_later(job, outlook, price, price_weight))
     looked = [other for other in every if other.what in {NOW, THROUGH}]
     if not job.interruptible and not job.scaling:
@@ -117,7 +116,6 @@ def schedule(
         ]
     return replace(
         planned,
-        because=because(job, ground, chosen.runs, before.runs, planned.zone),
         alternatives=(
             *(_alternative(job, ground, other.what, other.runs) for other in looked),
             *(_alternative(moved, far, f"until {moved.deadline:%Y-%m-%d %H:%M} UTC", choice.runs)
@@ -127,7 +125,7 @@ def schedule(
             job,
             ground,
             chosen.runs,
-            before.runs,
+            every[0].runs,
             [(moved.deadline, _grams(moved, far, choice.runs)[1]) for moved, far, choice in later],
         ),
     )  # fmt: skip
@@ -147,6 +145,8 @@ def choices(job: Job, ground: Field) -> Iterator[Choice]:
 
 
 def _pieces(job: Job, inner: Field) -> Runs:
+    if inner.end - job.work_s <= job.restart_s + job.checkpoint_s + _TINY:
+        return ()  # no time for a pause
     return programmed(job, inner) if stops_cost(job) else freely(job, inner)
 
 
@@ -179,7 +179,7 @@ def planned_runs(job: Job, runs: Runs) -> Runs:
 
 
 def described(job: Job, ground: Field, chosen: Choice, *, zone: str, source: str) -> Schedule:
-    """A schedule of a choice, without reasons."""
+    """A schedule of a choice, with its reason."""
     runs, before = chosen.runs, now(job)
     joules = ground.joules(job, runs)
     return Schedule(
@@ -189,7 +189,7 @@ def described(job: Job, ground: Field, chosen: Choice, *, zone: str, source: str
         grams=_estimate(ground, _grams(job, ground, runs), source),
         now=_estimate(ground, _grams(job, ground, before), source),
         saving=_saving(job, ground, runs, before, source),
-        because="",
+        because=because(job, ground, runs, before, zone),
         source=source,
         fallback=ground.fallback,
         cost=None if ground.price is None else float(joules @ ground.price),

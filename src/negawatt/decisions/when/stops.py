@@ -19,7 +19,7 @@ from negawatt.decisions.when.records import Job
 Column = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
-_EXACT_STATES = 4_000_000  # of the program: some tenths of a second
+_EXACT_STATES = 2_000_000  # of the program: about a tenth of a second
 _MOST_STATES = 100_000_000  # two bytes each
 _ROUNDING = 1e-12  # of grams: no reason to end later
 _TINY = 1e-6  # a microsecond is no time [s]

@@ -68,7 +68,7 @@ def _keeps_its_promises(plan: Schedule) -> None:
     assert plan.saving.value <= 1.0 or plan.grams.value < 0
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(job=jobs(), values=st.lists(_ANYTHING, min_size=1, max_size=16), step=STEPS)
 def test_no_forecast_makes_a_job_miss_its_deadline(
     job: Job, values: list[float], step: timedelta
@@ -76,7 +76,7 @@ def test_no_forecast_makes_a_job_miss_its_deadline(
     _keeps_its_promises(schedule(job, outlook_of(values, step)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     job=jobs(work_high_s=None, scaling=()),
     values=st.lists(_GOOD, min_size=16, max_size=16),
@@ -92,7 +92,7 @@ def test_more_freedom_never_emits_more(job: Job, values: list[float]) -> None:
         assert less <= more * (1 + 1e-8) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(job=jobs(), value=st.floats(0.0, 900.0))
 def test_a_flat_signal_shifts_nothing_and_saves_nothing(job: Job, value: float) -> None:
     plan = schedule(job, outlook_of([value] * 16))
@@ -101,7 +101,7 @@ def test_a_flat_signal_shifts_nothing_and_saves_nothing(job: Job, value: float) 
         assert plan.saving.value == 0.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(job=jobs(), values=st.lists(_GOOD, min_size=16, max_size=16))
 def test_no_slack_shifts_nothing_and_saves_nothing(job: Job, values: list[float]) -> None:
     tight = replace(job, deadline=job.release + timedelta(seconds=job.longest_s))
@@ -165,7 +165,7 @@ def test_intervals_of_the_forecast_are_carried_on() -> None:
     assert plan.saving.high == pytest.approx(1 - 50 / 350)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     job=jobs(work_high_s=None),
     values=st.lists(st.floats(1.0, 900.0), min_size=16, max_size=16),
