@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
     from negawatt.wiring.site import site as site
+    from negawatt.wiring.wait import clean as clean
+    from negawatt.wiring.wait import wait_for_clean as wait_for_clean
 
     __version__: str
 
@@ -40,6 +42,7 @@ __all__ = [
     "agree",
     "backtest",
     "callback",
+    "clean",
     "design",
     "engines",
     "explain",
@@ -52,6 +55,7 @@ __all__ = [
     "quantise",
     "site",
     "tracker",
+    "wait_for_clean",
 ]
 
 _HOMES = MappingProxyType(
@@ -59,6 +63,7 @@ _HOMES = MappingProxyType(
         "agree": "negawatt.wiring.agree",
         "backtest": "negawatt.wiring.backtest",
         "callback": "negawatt.meters.tracking",
+        "clean": "negawatt.wiring.wait",
         "design": "negawatt.wiring.design",
         "engines": "negawatt.wiring.engines",
         "explain": "negawatt.wiring.explain",
@@ -72,6 +77,7 @@ _HOMES = MappingProxyType(
         "quantise": "negawatt.wiring.quantise",
         "site": "negawatt.wiring.site",
         "tracker": "negawatt.meters.tracking",
+        "wait_for_clean": "negawatt.wiring.wait",
     }
 )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from runner_rigs import FakeSlurmRig, ProcessRig, RealSlurmRig, Rig, reaches
+from runner_rigs import FakeKubernetesRig, FakeSlurmRig, ProcessRig, RayRig, RealSlurmRig, Rig, reaches
 
 from negawatt.core import registry
 from negawatt.core.errors import RunnerUnavailable
@@ -17,14 +17,14 @@ RIGS: dict[str, Callable[[Path], Rig]] = {
     "process": ProcessRig,
     "slurm, a fake": FakeSlurmRig,
     "slurm": RealSlurmRig,
+    "kubernetes, a fake": FakeKubernetesRig,
+    "ray": RayRig,
 }
-SLOW = frozenset({"slurm"})  # the real thing
+SLOW = frozenset({"slurm", "ray"})  # the real thing
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RIGS
-    ]
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RIGS]
 )
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     made = RIGS[request.param](tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -10,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
+from kubernetes_fake import TOKEN, Cluster
 
 from negawatt.core import registry
 from negawatt.core.runners import RunState, Task
@@ -85,7 +88,6 @@ class ProcessRig:
             if not runner.standing(str(place)).state.ended:
                 for _ in range(2):
                     runner.act(str(place), "cancel")
-
 
 
 class FakeSlurmRig:
@@ -228,3 +230,65 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+class FakeKubernetesRig:
+    """Jobs of an API server on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster()
+
+    def runner(self) -> Any:
+        place = {"server": self.cluster.address, "namespace": "work", "token": TOKEN}
+        return registry.build(registry.RUNNERS, "kubernetes", **place)
+
+    def task(self, name: str, **options: Any) -> Task:
+        given = {"key": f"nw-{name}", "image": "busybox", **options.pop("options", {})}
+        return Task(name, ("work", name), options=given, **options)
+
+    def end(self, handle: str, status: int) -> None:
+        self.cluster.end(handle, status)
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+class RayRig:
+    """Ray itself: a cluster of this machine, kept for all tests because it takes seconds to start."""
+
+    _cluster: ClassVar[Any] = None
+    _numbers: ClassVar[Iterator[int]] = count()
+
+    def __init__(self, folder: Path) -> None:
+        ray: Any = pytest.importorskip("ray", reason="pip install 'negawatt[ray]'")
+        if RayRig._cluster is None:
+            os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+            os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+            ray.init(
+                num_cpus=4, num_gpus=0, namespace="rig", include_dashboard=False,
+                log_to_driver=False, configure_logging=False,
+                object_store_memory=80_000_000, _node_ip_address="127.0.0.1",
+            )  # fmt: skip
+            RayRig._cluster = ray
+            atexit.register(ray.shutdown)
+        self.folder = folder
+        self._number = next(RayRig._numbers)
+
+    def runner(self) -> Any:
+        return registry.build(registry.RUNNERS, "ray", namespace="rig")
+
+    def task(self, name: str, **options: Any) -> Task:
+        argv = ("sh", "-c", WAITER, "waiter", str(self.folder / "end"))
+        given = {"key": f"{name}-{self._number}", **options.pop("options", {})}
+        return Task(name, argv, options=given, **options)
+
+    def end(self, handle: str, status: int) -> None:
+        (self.folder / "partial").write_text(str(status), encoding="ascii")
+        (self.folder / "partial").replace(self.folder / "end")
+
+    def close(self) -> None:
+        ray = RayRig._cluster
+        for named in ray.util.list_named_actors():
+            pool = ray.get_actor(named)
+            ray.get(pool.cancel.remote())
+            ray.kill(pool)

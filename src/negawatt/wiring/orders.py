@@ -102,7 +102,7 @@ def order_of(said: Asked, settings: Settings) -> tuple[Order, tuple[str, ...]]:
         work_high_s=high_s,
         power_w=power_w,
         zone=zone,
-        provider=_address(said.provider or settings.grid.providers or ""),
+        provider=address(said.provider or settings.grid.providers or ""),
         interruptible=said.interruptible or said.checkpoint is not None,
         restart_s=0.0 if said.restart_cost is None else asked.seconds(said.restart_cost),
         min_run_s=0.0 if said.min_run is None else asked.seconds(said.min_run),
@@ -177,8 +177,8 @@ def _options(said: Asked) -> dict[str, str]:
     return made
 
 
-def _address(provider: str) -> str:
-    """A path is the address of a file."""
+def address(provider: str) -> str:
+    """The address of a provider; a path is that of a file."""
     if provider and "://" not in provider:
         return f"file://{Path(provider).expanduser().resolve()}"
     return provider

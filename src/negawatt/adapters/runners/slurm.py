@@ -168,7 +168,8 @@ class SlurmRunner:
             )
         except FileNotFoundError as error:
             raise RunnerUnavailable(
-                f"there is no {command} here", fix="install Slurm's client, or log in to the cluster"
+                f"there is no {command} here",
+                fix="install Slurm's client, or log in to the cluster",
             ) from error
         except (OSError, subprocess.TimeoutExpired) as error:
             raise RunnerUnavailable(
