@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
     from negawatt.wiring.place import place as place
+    from negawatt.wiring.plan import plan as plan
     from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
     from negawatt.wiring.site import site as site
@@ -50,6 +51,7 @@ __all__ = [
     "measure",
     "optimize",
     "place",
+    "plan",
     "predict",
     "prune",
     "quantise",
@@ -72,6 +74,7 @@ _HOMES = MappingProxyType(
         "measure": "negawatt.meters",
         "optimize": "negawatt.wiring",
         "place": "negawatt.wiring.place",
+        "plan": "negawatt.wiring.plan",
         "predict": "negawatt.wiring",
         "prune": "negawatt.wiring.prune",
         "quantise": "negawatt.wiring.quantise",

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    _Parameter = click.ParamType[timedelta]
+else:
+    _Parameter = click.ParamType  # earlier versions of click do not say what it holds
 
 _SECONDS = {"s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?", re.IGNORECASE)
@@ -53,12 +58,14 @@ def moment(text: str, start: datetime) -> datetime:
     return told.astimezone(UTC)  # a time without a zone is the machine's own
 
 
-class Length(click.ParamType):
+class Length(_Parameter):
     """A length of time."""
 
     name = "length"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
         """Read it."""
         if isinstance(value, timedelta):
             return value
