@@ -296,6 +296,12 @@ def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:
             climb.remark(f"{error.what} ({error.fix})")
             continue
         if told:
+            later = sum(one.issued_at is not None and one.issued_at > asked.now for one in told)
+            if asked.replayed and later:
+                climb.remarks.append(
+                    f"{source.name}: {later} of {len(told)} values of its past are as they were"
+                    " corrected later"
+                )
             yield from_readings(told)
         else:
             climb.remarks.append(f"{source.name}: has no past of {asked.zone}")

@@ -237,6 +237,17 @@ def test_a_replay_takes_nothing_that_was_said_later() -> None:
     assert "issued 0 min ago" in said(clocks_differ)
 
 
+def test_a_replay_says_which_values_were_corrected_later() -> None:
+    class Correcting(Provider):
+        def past(self, *args: Any) -> list[Reading]:
+            told = super().past(*args)
+            return [*told[:-3], *(replace(one, issued_at=NOON + HOUR) for one in told[-3:])]
+
+    replayed = look_ahead(asked(replayed=True), bare(Correcting(hours=0)), flat)
+    assert "3 of 1440 values of its past are as they were corrected later" in said(replayed)
+    assert "corrected" not in said(look_ahead(asked(), bare(Correcting(hours=0)), flat))
+
+
 def test_no_time_is_refused() -> None:
     with pytest.raises(UsageError, match="no time lies"):
         asked(end=NOON)
