@@ -26,6 +26,7 @@ Column = NDArray[np.float64]
 _LATER = (timedelta(hours=6), timedelta(hours=12), timedelta(hours=24))
 _ROUNDING = 1e-9
 _TINY = 1e-5  # [s]
+_NOUGHT = 1e-12  # of this many grams nothing is a share
 
 NOW, THROUGH, PIECES, SPREAD = "run now", "not interrupted", "interrupted", "spread over nodes"
 
@@ -224,7 +225,7 @@ def _saving(job: Job, ground: Field, runs: Runs, before: Runs, source: str) -> E
 
     def share(values: Column) -> float:
         mine, other = float(ours @ values) + fixed[0], float(theirs @ values) + fixed[1]
-        whole = other if other > 0 else max(abs(mine), abs(other))
+        whole = other if other > _NOUGHT else max(abs(mine), abs(other))
         return (other - mine) / whole if whole else 0.0
 
     value = 0.0 if runs == before else share(ground.carbon)

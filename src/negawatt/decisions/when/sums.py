@@ -18,6 +18,7 @@ Places = NDArray[np.int64]
 
 _FINE = 2.0**30  # steps between 0 and the largest value: sums of them are exact, so ties are
 _WHOLE = 1e-9  # slots
+_NOUGHT = 1e-9  # gCO2e/kWh: less is nothing
 _ROUNDING = 1e-9
 _LONG = 4096  # slots: shorter columns are gone through anew for every job
 _BLOCKS = 8  # that a window is cut in, where a long column is looked over coarsely first
@@ -49,7 +50,7 @@ def signal_of(outlook: Series) -> Signal:
     """What the windows are sums of."""
     there = known(outlook.values)
     values = np.where(there, outlook.values, 0.0)
-    scale = max(float(np.abs(values).max()), 1e-300) / _FINE
+    scale = max(float(np.abs(values).max()), _NOUGHT) / _FINE
     values = np.rint(values / scale)
     total = np.concatenate([[0.0], np.cumsum(values)])
     climb = total - values.min() * np.arange(len(total))
