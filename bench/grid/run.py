@@ -6,7 +6,7 @@ printed.
 
     python bench/grid/run.py [SECTION...]
 
-Sections: awhile, nightly, limits, areas, tools, traces, signals, revised, places.
+Sections: awhile, project, nightly, limits, areas, tools, traces, signals, revised, places.
 """
 
 from __future__ import annotations
@@ -122,6 +122,25 @@ def awhile(folder: Path) -> dict[str, Any]:
         print(f"\n{zone}: Let's Wait Awhile, % saved")
         for line in told[zone]:
             print("  ", *(str(cell).ljust(14) for cell in line.values()))
+    return told
+
+
+def project(folder: Path) -> dict[str, Any]:
+    """The jobs of Let's Wait Awhile by policies that know nothing of what comes."""
+    told: dict[str, Any] = {}
+    for zone in ("DE", "GB", "FR"):
+        for rule in ("next-workday", "semi-weekly"):
+            found = ask(
+                Question(
+                    file=f"{folder / 'lww2020_ci_30min.csv.gz'}:{zone}",
+                    accounting="life cycle",
+                    jobs=f"lets-wait-awhile {rule}",
+                    policies=("contiguous", "interruptible", "threshold", "stop-and-go"),
+                    forecasts=("mean28", "own"),
+                )
+            )
+            told[f"{zone}, {rule}"] = scores(found)
+            print(zone, rule, {n: s["saving"] for n, s in scores(found).items()})
     return told
 
 
@@ -392,6 +411,7 @@ def places(folder: Path) -> dict[str, Any]:
 
 SECTIONS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "awhile": awhile,
+    "project": project,
     "nightly": nights,
     "limits": bounds,
     "areas": areas,

@@ -43,7 +43,8 @@ _STUDIES = ("lets-wait-awhile", "lets-wait-awhile-nightly", "limits")
     default="every 1h",
     show_default=True,
     metavar="SPEC",
-    help='"every 1h", "daily 01:00", "workdays 09:00-16:30", or a CSV with columns release (or '
+    help='"every 1h", "daily 01:00", "workdays 09:00-16:30", "lets-wait-awhile semi-weekly" for the '
+    "jobs of that study, or a CSV with columns release (or "
     "arrival_time), duration (or length), and if wanted deadline, slack, power_w, cpus.",
 )
 @click.option("--duration", default="4h", show_default=True, help="Of a job.")

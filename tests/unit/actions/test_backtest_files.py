@@ -163,6 +163,19 @@ def test_jobs_by_the_clock() -> None:
     assert some.deadline.tolist() == [1, 7, 13, 19]  # half an hour is no slot
 
 
+def test_jobs_of_a_study_for_any_policy() -> None:
+    # 2020 begins on a Wednesday, and 24 h after this signal does
+    series = hours(24 * 400, datetime(2019, 12, 31, tzinfo=UTC))
+    found = jobs(Wanted(spec="lets-wait-awhile semi-weekly"), series)
+    assert len(found) == 3387
+    # in hours a job of half an hour too little slack ends in the next one
+    on_time = found.deadline % 24 == 9
+    assert on_time.mean() > 0.99
+    weekday = (1 + found.deadline[on_time] // 24) % 7
+    assert set(weekday.tolist()) == {0, 3}
+    assert (found.release % 24 >= 9).all()
+
+
 def test_jobs_of_a_file_in_numbers_and_in_times(tmp_path: Path) -> None:
     traced = write(tmp_path, "arrival_time,length,cpus\n0.25,1.5,4\n30,2,1\n", "jobs.csv")
     wanted = Wanted(spec=str(traced), slack=Slack(times=2.0), unit="h", power_w=10.0)
@@ -191,6 +204,7 @@ def test_jobs_of_a_file_in_numbers_and_in_times(tmp_path: Path) -> None:
         ("often", "not understood"),
         ("daily 25:00", "no time of day"),
         ("every soon", "no length of time"),
+        ("lets-wait-awhile", "no rule"),
     ],
 )
 def test_jobs_that_cannot_be_read_are_told(spec: str, told: str) -> None:

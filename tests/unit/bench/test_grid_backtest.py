@@ -55,7 +55,7 @@ def test_figures_in_print_are_met(bench: ModuleType, figures: dict[str, Any]) ->
 
 
 def test_no_job_of_any_policy_was_late(figures: dict[str, Any]) -> None:
-    for section in ("areas", "traces", "signals", "revised"):
+    for section in ("project", "areas", "traces", "signals", "revised"):
         for told in figures[section].values():
             late = [one["late"] for one in told.values() if isinstance(one, dict) and "late" in one]
             assert late
@@ -63,7 +63,7 @@ def test_no_job_of_any_policy_was_late(figures: dict[str, Any]) -> None:
 
 
 def test_no_policy_saves_more_than_its_oracle(figures: dict[str, Any]) -> None:
-    for section in ("areas", "traces", "signals", "revised"):
+    for section in ("project", "areas", "traces", "signals", "revised"):
         for told in figures[section].values():
             best = told["interruptible, oracle"]["saving"]
             assert told["contiguous, oracle"]["saving"] <= best

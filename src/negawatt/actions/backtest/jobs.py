@@ -12,6 +12,7 @@ import numpy as np
 from negawatt.actions.backtest.lines import lines
 from negawatt.actions.backtest.records import DAY_S, HOUR_S, Column, Jobs
 from negawatt.actions.backtest.spans import Slack, slack_of, span_of
+from negawatt.actions.backtest.studies.awhile import RULES, from_new_year, project
 from negawatt.core.errors import UsageError
 from negawatt.core.grid import utc
 from negawatt.decisions.when.rows import needed
@@ -27,7 +28,8 @@ class Wanted:
     """How jobs are to be made.
 
     Args:
-        spec: "every 1h", "daily 01:00", "workdays 09:00-16:30", or a file of CSV.
+        spec: "every 1h", "daily 01:00", "workdays 09:00-16:30", "lets-wait-awhile RULE" for the
+            jobs of that study, or a file of CSV.
         duration: Of each, where no file says it.
         slack: How much later each may begin, where no file says it.
         power_w: That each draws. [W]
@@ -55,11 +57,30 @@ def jobs(wanted: Wanted, series: Series) -> Jobs:
     path = Path(wanted.spec)
     if path.suffix in (".csv", ".gz"):
         return _laid(*_from_file(path, wanted, series), series, path.name)
+    if wanted.spec.startswith("lets-wait-awhile"):
+        return _laid(*_of_project(wanted, series), series, wanted.spec)
     release = _moments(wanted.spec, series)
     lasts = np.full(len(release), wanted.duration.total_seconds())
     power = np.full(len(release), wanted.power_w)
     due = release + lasts + wanted.slack.seconds(lasts)
     return _laid(release, lasts, due, power, series, wanted.spec)
+
+
+def _of_project(wanted: Wanted, series: Series) -> tuple[Column, Column, Column, Column]:
+    """The jobs of Let's Wait Awhile, in the first year that the signal sees begin."""
+    rule = RULES.get(wanted.spec.removeprefix("lets-wait-awhile").strip())
+    if rule is None:
+        raise UsageError(
+            f"jobs {wanted.spec!r} have no rule", fix=f"write one after it: {', '.join(RULES)}"
+        )
+    place, year = from_new_year(series)
+    release, steps, _ = project(year)
+    weekday = place.actual.start.weekday()
+    due = np.array([rule(end, weekday) for end in (release + steps).tolist()])
+    lead = (place.actual.start - series.start).total_seconds()
+    slot = place.actual.step_s
+    power = np.full(len(release), wanted.power_w)
+    return lead + slot * release, slot * steps, lead + slot * due, power
 
 
 def _moments(spec: str, series: Series) -> Column:
@@ -82,7 +103,7 @@ def _moments(spec: str, series: Series) -> Column:
         return np.asarray(found[(found >= 0) & (found < total)])
     raise UsageError(
         f"jobs {spec!r} are not understood",
-        fix="write every 1h, daily 01:00, workdays 09:00-16:30, or name a CSV file",
+        fix="write every 1h, daily 01:00, workdays 09:00-16:30, lets-wait-awhile RULE, or name a CSV",
     )
 
 

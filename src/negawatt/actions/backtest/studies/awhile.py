@@ -131,7 +131,7 @@ def lets_wait_awhile(
     unknown = [rule for rule in rules if rule not in RULES]
     if unknown:
         raise UsageError(f"there is no rule {unknown[0]!r}", fix=f"choose among {', '.join(RULES)}")
-    place, year = _from_new_year(series)
+    place, year = from_new_year(series)
     release, steps, workdays = project(year, count, seed)
     weekday = datetime(year, 1, 1, tzinfo=UTC).weekday()
     found: list[AwhileRow] = []
@@ -170,11 +170,15 @@ def lets_wait_awhile(
     )
 
 
-def _from_new_year(series: Series) -> tuple[Place, int]:
+def from_new_year(series: Series) -> tuple[Place, int]:
     """The signal in half-hours, the slot of the first New Year, and which.
 
     Noise is drawn for slots from New Year on only, and its deviation is of their mean: what lies
     before is cut off.
+
+    Raises:
+        UsageError: no year begins in it, or its steps are neither parts nor multiples of half an
+            hour.
     """
     series = series.resampled(SLOT)
     year = series.start.year if series.start == _new_year(series.start.year) else None

@@ -13,7 +13,7 @@ import numpy as np
 from negawatt.actions.backtest.policies import NOISY, Choice, Shape
 from negawatt.actions.backtest.records import Jobs
 from negawatt.actions.backtest.running import run
-from negawatt.actions.backtest.studies.awhile import A_DAY, _from_new_year
+from negawatt.actions.backtest.studies.awhile import A_DAY, from_new_year
 from negawatt.decisions.backtests import Nightly
 from negawatt.signals.series import Series
 
@@ -35,7 +35,7 @@ def nightly(
     Raises:
         UsageError: the signal does not hold a year's beginning.
     """
-    place, year = _from_new_year(series)
+    place, year = from_new_year(series)
     mean, nights = [], []
     for window in windows:
         release = np.arange(_NIGHTS) * A_DAY + _ONE - window
