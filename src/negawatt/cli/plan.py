@@ -15,9 +15,7 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
 
 
 @click.command()
-@click.option(
-    "--duration", type=Length(), required=True, metavar="TIME", help="How long it runs: 90min, 12h."
-)
+@click.option("--duration", type=Length(), metavar="TIME", help="How long it runs: 90min, 12h.")
 @click.option(
     "--deadline",
     default="+24h",
@@ -37,6 +35,13 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
     metavar="ZONE",
     help="Where it may run, the usual place first; several with several --zone.",
 )
+@click.option(
+    "--sites",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Places with their buildings, devices, latencies and the data to be moved, instead.",
+)
+@click.option("--example", is_flag=True, help="Print a file of sites to begin with.")
 @click.option(
     "--power",
     type=click.FloatRange(min=0, min_open=True),
@@ -85,10 +90,12 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
-    duration: timedelta,
+    duration: timedelta | None,
     deadline: str,
     start: str | None,
     zones: tuple[str, ...],
+    sites: Path | None,
+    example: bool,
     power: float | None,
     interruptible: bool,
     restart: timedelta | None,
@@ -112,12 +119,18 @@ def command(
     Examples:
       negawatt plan --zone DE --duration 4h --deadline +24h
       negawatt plan --zone DE --zone FR --zone SE-SE3 --duration 12h --deadline +36h --html plan.html
+      negawatt plan --sites sites.toml --duration 12h --deadline +2d
       negawatt plan --zone GB --provider uk:// --duration 90min --interruptible --restart 2min --json
     """
     from negawatt.decisions.when import Job
     from negawatt.reports import planned
     from negawatt.wiring import plan as wired
 
+    if example:
+        click.echo(wired.example(), nl=False)
+        return
+    if duration is None:
+        raise UsageError("how long the job runs is not told", fix="give --duration, such as 4h")
     now = wired.clock()
     release = _moment("--start", start, now) if start else now
     end = _moment("--deadline", deadline, release)
@@ -135,7 +148,7 @@ def command(
         work_high_s=None if longest is None else longest.total_seconds(),
         idle_w=idle_power,
     )
-    found = wired.plan(job, zones, provider=provider, price_weight=price_weight)
+    found = wired.plan(job, zones, sites=sites, provider=provider, price_weight=price_weight)
     if html is not None:
         from negawatt.reports.files import replace_all
 

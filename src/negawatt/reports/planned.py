@@ -12,7 +12,7 @@ from negawatt.core.codec import encode
 from negawatt.reports.figures import Sources, plain
 from negawatt.reports.hours import Told, as_mapping
 from negawatt.reports.plots import plan as drawn_plan
-from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, title
+from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, stacked, title
 from negawatt.reports.webpage import render
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from negawatt.core.estimate import Estimate
     from negawatt.decisions.when import Schedule, Stretch
+    from negawatt.ledger.footprint.water import Water
     from negawatt.signals.series import Series
 
 _CHART = 72  # columns of a curve at most
@@ -31,10 +32,28 @@ _PLAIN_BARS = "_.:-=+*#"
 
 
 class _Option(Protocol):
-    """One zone."""
+    """One place."""
+
+    @property
+    def place(self) -> str: ...
 
     @property
     def zone(self) -> str: ...
+
+    @property
+    def grams(self) -> Estimate: ...
+
+    @property
+    def now(self) -> Estimate: ...
+
+    @property
+    def transfer(self) -> Estimate | None: ...
+
+    @property
+    def water(self) -> Water | None: ...
+
+    @property
+    def excluded(self) -> str: ...
 
     @property
     def rung(self) -> str: ...
@@ -60,7 +79,7 @@ class _Part(Protocol):
 
 
 class _Planned(Protocol):
-    """All zones, the best one first."""
+    """All places, the best one first."""
 
     @property
     def options(self) -> Sequence[_Option]: ...
@@ -70,6 +89,9 @@ class _Planned(Protocol):
 
     @property
     def because(self) -> Sequence[str]: ...
+
+    @property
+    def would_change(self) -> Sequence[str]: ...
 
     @property
     def parts(self) -> Sequence[_Part]: ...
@@ -87,7 +109,7 @@ def show(found: _Planned, console: Console) -> None:
     """
     console = fitting(console)
     best = found.options[0]
-    put(title(f"{best.schedule.job.name}: {best.zone}, {_span(best.schedule)}"), console)
+    put(title(f"{best.schedule.job.name}: {best.place}, {_span(best.schedule)}"), console)
     for sentence in found.because:
         put(Text(f"- {sentence}"), console)
     put(title("Every place"), console)
@@ -102,11 +124,11 @@ def show(found: _Planned, console: Console) -> None:
     put(title("What else was looked at, and what would change it"), console)
     for other in best.schedule.alternatives:
         put(Text(f"- {other.what}: {mass(other.grams)}, from {_moment(other.start)}"), console)
-    for sentence in best.schedule.would_change:
+    for sentence in found.would_change:
         put(Text(f"- {sentence}"), console)
     for option in found.options:
         for remark in option.remarks:
-            put(Text(f"- {option.zone}: {remark}", style="dim"), console)
+            put(Text(f"- {option.place}: {remark}", style="dim"), console)
     for why in found.left_out:
         put(Text(f"- {why}"), console)
 
@@ -121,17 +143,18 @@ def page(found: _Planned) -> str:
     }
     best = found.options[0].schedule
     content = {
-        "title": f"{best.job.name}: {best.zone}, {_span(best)}",
+        "title": f"{best.job.name}: {found.options[0].place}, {_span(best)}",
         "found": found,
         "best": best,
         "plots": drawn,
         "rows": [
             {
-                "zone": option.zone,
-                "here": option.zone == found.here,
+                "place": option.place,
+                "here": option.place == found.here,
+                "told": told(option),
                 "span": _span(option.schedule),
-                "grams": sources.figure(option.schedule.grams, "planned emissions"),
-                "now": sources.figure(option.schedule.now, "emissions of running now"),
+                "grams": sources.figure(option.grams, "planned emissions"),
+                "now": sources.figure(option.now, "emissions of running now"),
                 "saving": sources.figure(option.schedule.saving, "saving", style="percent"),
             }
             for option in found.options
@@ -150,11 +173,18 @@ def record(found: _Planned) -> dict[str, Any]:
     return {
         "here": found.here,
         "because": list(found.because),
+        "would_change": list(found.would_change),
         "parts": encode(found.parts),
         "left_out": list(found.left_out),
         "options": [
             {
+                "place": option.place,
                 "zone": option.zone,
+                "grams": encode(option.grams),
+                "now": encode(option.now),
+                "transfer": encode(option.transfer),
+                "water": encode(option.water),
+                "excluded": option.excluded,
                 "schedule": encode(option.schedule),
                 "outlook": None
                 if option.outlook is None
@@ -182,9 +212,20 @@ def mass(grams: Estimate) -> str:
     return f"{text} ({plain(grams.low * factor)} to {plain(grams.high * factor)})"
 
 
+def told(option: _Option) -> str:
+    """What a place has beside its grams: data moved there, water, why it may not be chosen."""
+    words = [] if option.zone == option.place else [option.zone]
+    if option.transfer is not None:
+        words.append(f"{mass(option.transfer)} for moving data")
+    if option.water is not None:
+        total = option.water.total
+        words.append(f"{plain(total.low)} to {plain(total.high)} L of water")
+    return "; ".join([*words, *([option.excluded] if option.excluded else [])])
+
+
 def _table(found: _Planned, console: Console) -> Table:
     table = ruled(console)
-    table.add_column("zone", no_wrap=True)
+    table.add_column("place", no_wrap=True)
     table.add_column("runs (UTC)")
     for head in ("planned", "run now", "saved there"):
         table.add_column(head, justify="right")
@@ -192,10 +233,10 @@ def _table(found: _Planned, console: Console) -> Table:
         schedule = option.schedule
         saving = schedule.saving
         table.add_row(
-            f"{option.zone}{' (here)' * (option.zone == found.here)}",
+            stacked(f"{option.place}{' (here)' * (option.place == found.here)}", told(option)),
             _span(schedule),
-            mass(schedule.grams),
-            mass(schedule.now),
+            mass(option.grams),
+            mass(option.now),
             f"{saving.value:.1%} ({saving.low:.1%} to {saving.high:.1%})",
         )
     return table

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from negawatt import settings as configuration
@@ -12,8 +13,8 @@ from negawatt.core.grid import Topic
 from negawatt.wiring.grid import Named, outlook
 
 if TYPE_CHECKING:
-    from negawatt.actions.plan import Planned
-    from negawatt.decisions.when import Job, Schedule
+    from negawatt.actions.plan.choose import Planned
+    from negawatt.decisions.when import Job
     from negawatt.signals.ladder import Outlook
     from negawatt.signals.series import Series
 
@@ -22,17 +23,19 @@ def plan(
     job: Job,
     zones: Sequence[str] = (),
     *,
+    sites: Path | None = None,
     provider: Named | None = None,
     price_weight: float = 0.0,
     now: datetime | None = None,
 ) -> Planned:
-    """Choose when a job runs in each zone, and in which it runs.
+    """Choose when a job runs in each place, and in which it runs.
 
     Args:
         job: What is run.
         zones: Where it may run, the usual one first; the one of the settings when empty.
+        sites: A file of places instead, with their buildings, devices and the data to be moved.
         provider: Who tells the hours; those of the settings when None.
-        price_weight: Grams that a unit of money is worth; 0 leaves prices out. [gCO2e]
+        price_weight: Grams that saving a unit of money is worth; 0 leaves prices out. [gCO2e]
         now: A moment to answer as of, for replays; the clock's own when None.
 
     Raises:
@@ -49,48 +52,43 @@ def plan(
     ...     deadline=noon + timedelta(hours=24),
     ... )
     >>> found = plan(job, ["PL", "FR"], provider="", now=noon)
-    >>> found.best.zone, found.best.schedule.end <= job.deadline
+    >>> found.best.place, found.best.schedule.end <= job.deadline
     ('FR', True)
     """
-    from negawatt.actions.plan import plan as choose_all
+    from negawatt.actions.plan import sites as places
+    from negawatt.actions.plan.choose import plan as choose
 
     settings = configuration.load()
-    named = list(zones) or ([settings.grid.zone] if settings.grid.zone else [])
+    if sites is not None and zones:
+        raise UsageError("zones and a file of sites are both given", fix="give one of them")
+    named = tuple(zones) or ((settings.grid.zone,) if settings.grid.zone else ())
+    asked = places.read(sites) if sites is not None else places.of_zones(named)
 
     def look(zone: str) -> Outlook:
         return outlook(
             zone, job.release, job.deadline, settings=settings, provider=provider, now=now
         )
 
-    def choose(job: Job, found: Outlook, zone: str) -> Schedule:
-        price = _price(zone, job, provider, now) if price_weight else None
-        return scheduler(price=price, price_weight=price_weight)(job, found, zone)
-
-    return choose_all(job, named, look, choose)
-
-
-def scheduler(
-    *, price: Series | None = None, price_weight: float = 0.0
-) -> Callable[[Job, Outlook, str], Schedule]:
-    """Chooses the hours of a job from an outlook; without one, it runs at once."""
-    from negawatt.decisions.when import schedule, schedule_without
-
-    def choose(job: Job, found: Outlook, zone: str) -> Schedule:
-        if not found.known:
-            return schedule_without(job, "; ".join(found.remarks) or "nothing is known", zone=zone)
-        return schedule(job, found.series, price=price, price_weight=price_weight, zone=zone)
-
-    return choose
-
-
-def _price(zone: str, job: Job, provider: Named | None, now: datetime | None) -> Series:
-    found = outlook(zone, job.release, job.deadline, provider=provider, topic=Topic.PRICE, now=now)
-    if not found.known:
-        raise UsageError(
-            f"nobody tells prices of {zone}: {'; '.join(found.remarks)}",
-            fix="name a provider that does (`negawatt grid --providers`), or leave --price-weight out",
+    def price(zone: str) -> Series:
+        found = outlook(
+            zone, job.release, job.deadline, provider=provider, topic=Topic.PRICE, now=now
         )
-    return found.series
+        if not found.known:
+            raise UsageError(
+                f"nobody tells prices of {zone}: {'; '.join(found.remarks)}",
+                fix="name a provider that does (`negawatt grid --providers`), or leave"
+                " --price-weight out",
+            )
+        return found.series
+
+    return choose(job, asked, look, price if price_weight else None, price_weight)
+
+
+def example() -> str:
+    """A file of sites to begin with."""
+    from negawatt.actions.plan.sites import example as shown
+
+    return shown()
 
 
 def clock() -> datetime:

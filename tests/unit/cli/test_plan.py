@@ -59,7 +59,7 @@ def test_a_job_goes_to_the_clean_hours(night: str) -> None:
 def test_the_parts_of_the_saving_add_to_the_whole() -> None:
     arguments = ("--zone", "PL", "--zone", "FR", "--duration", "4h", "--provider", "")
     found = told(*arguments)
-    assert found["options"][0]["zone"] == "FR"
+    assert found["options"][0]["place"] == "FR"
     place, time, both = (part["grams"]["value"] for part in found["parts"])
     assert place + time == pytest.approx(both)
     assert place > 0
@@ -74,7 +74,8 @@ def test_zones_that_count_differently_are_not_ranked(night: str) -> None:
     def look(zone: str) -> str:
         return night if zone == "A" else f"file://{other}"
 
-    from negawatt.actions.plan import plan as choose_all
+    from negawatt.actions.plan.choose import plan as choose_all
+    from negawatt.actions.plan.sites import of_zones
     from negawatt.decisions.when import Job
 
     job = Job(name="a", work_s=3600, power_w=1, release=NOW, deadline=NOW + timedelta(hours=12))
@@ -82,8 +83,8 @@ def test_zones_that_count_differently_are_not_ranked(night: str) -> None:
     def ahead(zone: str) -> Any:
         return wired.outlook(zone, job.release, job.deadline, provider=look(zone), now=NOW)
 
-    found = choose_all(job, ["A", "B"], ahead, wired.scheduler())
-    assert [option.zone for option in found.options] == ["A"]
+    found = choose_all(job, of_zones(("A", "B")), ahead)
+    assert [option.place for option in found.options] == ["A"]
     assert "B is not ranked" in found.left_out[0]
 
 
@@ -107,6 +108,7 @@ def test_a_place_nobody_knows_runs_at_once_and_says_so() -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
+        (("--zone", "DE"), "how long the job runs"),
         (("--duration", "1h"), "no zone is named"),
         (("--zone", "DE", "--duration", "30h"), "to its deadline"),
         (("--zone", "DE", "--duration", "1h", "--deadline", "2026-05-01T00:00Z"), "is past"),
@@ -119,3 +121,67 @@ def test_a_place_nobody_knows_runs_at_once_and_says_so() -> None:
 def test_what_cannot_be_planned_is_refused(arguments: tuple[str, ...], what: str) -> None:
     with pytest.raises(UsageError, match=what):
         plan(*arguments)
+
+
+SITES = """
+[sites.here]
+zone = "PL"
+pue = 1.5
+[sites.there]
+zone = "FR"
+pue = 1.1
+speed = 0.5
+latency_ms = 20
+[data]
+gigabytes_in = {gigabytes}
+"""
+
+
+def sites(folder: Path, gigabytes: float, more: str = "") -> str:
+    file = folder / "sites.toml"
+    file.write_text(more + SITES.format(gigabytes=gigabytes))
+    return str(file)
+
+
+def test_moving_data_is_paid_for_and_may_not_be_worth_it(tmp_path: Path) -> None:
+    arguments = ("--duration", "4h", "--deadline", "+36h", "--provider", "", "--sites")
+    light = told(*arguments, sites(tmp_path, 1))
+    heavy = told(*arguments, sites(tmp_path, 1e6))
+    assert light["options"][0]["place"] == "there"
+    assert light["options"][0]["transfer"]["value"] > 0
+    assert heavy["options"][0]["place"] == "here"
+
+
+def test_a_slower_device_in_another_building_takes_longer(tmp_path: Path) -> None:
+    arguments = ("--duration", "4h", "--deadline", "+36h", "--provider", "", "--sites")
+    found = told(*arguments, sites(tmp_path, 0))
+    there = next(one for one in found["options"] if one["place"] == "there")
+    ran = there["schedule"]["stretches"][0]
+    length = datetime.fromisoformat(ran["end"]) - datetime.fromisoformat(ran["start"])
+    assert length == timedelta(hours=8)
+
+
+def test_the_example_of_sites_can_be_planned(tmp_path: Path) -> None:
+    file = tmp_path / "sites.toml"
+    file.write_text(plan("--example").output)
+    found = told("--duration", "4h", "--provider", "", "--sites", str(file))
+    assert {one["place"] for one in found["options"]} == {"berlin", "lulea"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[sites", "no TOML"),
+        ("", "has no sites"),
+        ("[sites.a]\npue = 1.2", "has no zone"),
+        ('[sites.a]\nzone = "DE"\ncolour = 3', "colour"),
+        ('[sites.a]\nzone = "DE"\npue = "low"', "give a number"),
+        ('[sites.a]\nzone = "DE"\npue = 0.5', "1 or more"),
+    ],
+)
+def test_a_file_of_sites_that_cannot_be_taken(tmp_path: Path, text: str, what: str) -> None:
+    file = tmp_path / "sites.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        plan("--duration", "1h", "--provider", "", "--sites", str(file))
+    assert what in str(refused.value)
