@@ -35,7 +35,7 @@ class Option:
         rung: From where that came, in words.
         remarks: What failed on the way, what is old, what was filled.
         transfer: Of moving the data. [gCO2e]
-        water: Litres, on site and off site; None where nothing is known.
+        water: Litres, on site and off site; None where nothing is said of the place's water.
         excluded: Why it may not be chosen; empty where it may.
     """
 
@@ -119,9 +119,9 @@ def plan(
         latency_most_ms=asked.latency_most_ms,
         price_weight=price_weight,
     )
-    zones = {spot.name: spot.zone for spot in asked.spots}
+    spots = {spot.name: spot for spot in asked.spots}
     left_out += [f"{name} cannot run it: {why}" for name, why in found.impossible]
-    options_ = tuple(_option(one, zones[one.place], seen[one.place]) for one in found.ranking)
+    options_ = tuple(_option(one, spots[one.place], seen[one.place]) for one in found.ranking)
     return Planned(
         options=options_,
         here=home.name,
@@ -168,11 +168,11 @@ def _unlike(home: str, name: str, seen: dict[str, Outlook]) -> str:
     return ""
 
 
-def _option(one: Ranked, zone: str, found: Outlook) -> Option:
+def _option(one: Ranked, spot: Spot, found: Outlook) -> Option:
     fallback = one.schedule.fallback
     return Option(
         place=one.place,
-        zone=zone,
+        zone=spot.zone,
         schedule=one.schedule,
         grams=one.grams,
         now=one.now,
@@ -180,7 +180,7 @@ def _option(one: Ranked, zone: str, found: Outlook) -> Option:
         rung=str(found.rung),
         remarks=(*found.remarks, *([fallback] if fallback else [])),
         transfer=one.transfer if one.transfer.value else None,
-        water=one.water,
+        water=one.water if {"wue", "offsite"} & spot.options.keys() else None,
         excluded=one.excluded,
     )
 
