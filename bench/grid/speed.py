@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def many(outlook: Series) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, each in cases.items():
         plans = plan_many(each, outlook)
-        took = timed(lambda each=each: plan_many(each, outlook))  # type: ignore[misc]
+        took = timed(partial(plan_many, each, outlook))
         told[name] = took | {"saving": round(plans.saving, 4), "bar_s": BAR_MANY_S}
         print(name, told[name])
     return told
@@ -138,7 +139,8 @@ def limited(outlook: Series) -> dict[str, Any]:
         for times in (3.0, 1.3):
             name = f"{kind}, power {times:g} x the mean, 200 places"
             plans = plan_many(each, outlook, power_w=times * mean_w, slots=200)
-            took = timed(lambda e=each, w=times * mean_w: plan_many(e, outlook, power_w=w, slots=200), 1)  # type: ignore[misc]  # fmt: skip
+            limits = {"power_w": times * mean_w, "slots": 200}
+            took = timed(partial(plan_many, each, outlook, **limits), 1)
             told[name] = took | {"saving": round(plans.saving, 4), "refused": len(plans.refused)}
             print(name, told[name])
     return told
@@ -149,10 +151,10 @@ def scans() -> dict[str, Any]:
     values, source = zones()
     told: dict[str, Any] = {"source": source, "shape": list(values.shape)}
     for name, steps, slack in (("1 h, 24 h slack", 1, 24), ("6 h, a week", 6, 168)):
-        told[name] = timed(lambda s=steps, k=slack: scan(values, s, k), 10)  # type: ignore[misc]
+        told[name] = timed(partial(scan, values, steps, slack), 10)
         told[name]["bar_s"] = BAR_SCAN_S
         print(name, told[name])
-    told["6 h in cheapest hours, 24 h slack"] = timed(lambda: scan_cheapest(values, 6, 24))
+    told["6 h in cheapest hours, 24 h slack"] = timed(partial(scan_cheapest, values, 6, 24))
     return told
 
 
@@ -174,7 +176,7 @@ def one_job(outlook: Series) -> dict[str, Any]:
             **kind,
         )  # fmt: skip
         plan = schedule(job, outlook, explain=False)
-        took = timed(lambda job=job: schedule(job, outlook, explain=False))  # type: ignore[misc]
+        took = timed(partial(schedule, job, outlook, explain=False))
         told[name] = took | {"saving": round(plan.saving.value, 4)}
         print(name, told[name])
     return told
