@@ -308,7 +308,7 @@ def signals(folder: Path) -> dict[str, Any]:
     """Hours chosen by the average and scored by the marginal, and the other way; California 2020."""
     average = f"{folder / 'dacf2020_2021_hourly_mix_ci.csv.gz'}:CISO"
     marginal = str(folder / "sgip2020_caiso_pge_moer_5min.csv.gz")
-    span = {"start": "2020-01-01", "end": "2021-01-01"}
+    span: dict[str, Any] = {"start": "2020-01-01", "end": "2021-01-01"}
     told = {}
     for hours in (1, 4, 8):
         for name, asked in {

@@ -78,9 +78,10 @@ def _of_project(wanted: Wanted, series: Series) -> tuple[Column, Column, Column,
     weekday = place.actual.start.weekday()
     due = np.array([rule(end, weekday) for end in (release + steps).tolist()])
     lead = (place.actual.start - series.start).total_seconds()
-    slot = place.actual.step_s
+    slots = np.stack([release, steps, due]).astype(np.float64)
+    seconds = place.actual.step_s * slots
     power = np.full(len(release), wanted.power_w)
-    return lead + slot * release, slot * steps, lead + slot * due, power
+    return lead + seconds[0], seconds[1], lead + seconds[2], power
 
 
 def _moments(spec: str, series: Series) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,7 +13,11 @@ from negawatt.actions.backtest.beliefs import Belief, Foreseen, Revised, Told, n
 from negawatt.actions.backtest.records import Place
 from negawatt.core.errors import UsageError
 from negawatt.decisions.when import rows
+from negawatt.signals.forecast import best
 from negawatt.signals.forecast.baselines import HourMean, LastWeek, Level, Persistence
+
+if TYPE_CHECKING:
+    from negawatt.signals.forecast.base import Way
 
 _MEAN = (HourMean(), Level())  # the level where not even a day has passed: it moves nothing
 
@@ -43,6 +48,12 @@ INTERRUPTING = (Shape.INTERRUPTIBLE, Shape.STOP_AND_GO)
 
 def _of_ways(*ways: HourMean | Persistence | LastWeek | Level) -> Callable[[Place], Belief]:
     return lambda place: Foreseen(ways, place.chosen_by)
+
+
+def _own(place: Place) -> Belief:
+    """The way that `foresee` takes, and plainer ones where the past was still too short for it."""
+    chosen = cast("Way", best(place.chosen_by))  # each of its ways says of many moments at once
+    return Foreseen((chosen, HourMean(days=3.0), Persistence(), Level()), place.chosen_by)
 
 
 def _recorded(place: Place) -> Belief:
@@ -91,7 +102,7 @@ FORECASTS: dict[str, Callable[[Place], Belief]] = {
     "persistence": _of_ways(Persistence(), Level()),
     "last-week": _of_ways(LastWeek(), Persistence(), Level()),
     "mean28": _of_ways(*_MEAN),
-    "own": _of_ways(HourMean(days=4.0), Persistence(), Level()),
+    "own": _own,
     "recorded": _recorded,
     "recorded-day": _recorded_day,
     "revised": _revised,
