@@ -25,6 +25,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     importance: str = "wanda",
     heal: str | None = None,
     how: str = "weights",
+    states: float = 0.0,
     out: Path | None = None,
     text: str | None = None,
     task: Path | str | None = None,
@@ -42,6 +43,8 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
         importance: Name of a rule for channels and heads: "magnitude", "wanda", "second-order"
             or "gradient".
         heal: How long the base teaches what is left: "5m", "2Wh"; not at all when None.
+            Of an energy, all joules of learning count, those of the machine at rest included.
+        states: Weight of the base's hidden states beside its answers then.
         how: What moves then: "weights", or "lora" for small matrices beside them.
         out: Folder for what is written and kept; made from the model's name when None.
         text: Calibration and evaluation text; what `optimize` takes when None.
@@ -79,6 +82,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
         out=out or wiring.default_out(model),
         heal=None if heal is None else Budget.parse(heal),
         how=how,
+        states=states,
         text=text,
         seed=settings.run.seed,
         task=None if task is None else Path(task),

@@ -102,9 +102,9 @@ def test_stopped_learning_goes_on_from_its_checkpoint(
 
     def learner(stop: bool) -> Any:
         model, base = opened(folder), opened(tmp_path / "work" / "model")
-        lesson = Lesson("weights", Budget(seconds=3.0), 1.0)
+        lesson = Lesson("weights", Budget(seconds=3.0))
         way = answering(model, folder)
-        one = heal._Learner(model, base, way, lesson, tmp_path / "state")
+        one = heal._Learner((model, base, ()), way, lesson, tmp_path / "state")
 
         def tell(_: float) -> None:
             if stop and one._steps == 5:
