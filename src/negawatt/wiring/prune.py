@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
 from negawatt import wiring
+from negawatt.wiring.asked import settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
@@ -55,16 +54,12 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.prune.job import prune as run
     from negawatt.actions.prune.steps import Wish
     from negawatt.actions.prune.tokens import digest_of
     from negawatt.compress.pruned import Cut, share_of
     from negawatt.core import registry
-    from negawatt.models import origin
     from negawatt.reports import cards
     from negawatt.tune.budget import Budget
 
@@ -87,10 +82,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
         seed=settings.run.seed,
         task=None if task is None else Path(task),
     )
-    size = origin.weight_bytes(model)
-    found = run(
-        wish, wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
-    )
+    found = run(wish, tools_for(model, settings, progress))
     facts = cards.of_pruned(found, settings.carbon.intensity)
     cards.write(facts, wish.out, {"model": found.folder})
     return found
