@@ -119,7 +119,7 @@ def command(
     \b
     Examples:
       negawatt prune ./my-encoder --ffn 50% --heal 3m
-      negawatt prune ./my-model --ffn 75% --blocks 28 --heal 2Wh --healing lora --healing-states 1
+      negawatt prune ./my-model --ffn 75% --blocks 28 --heal 2Wh --healing lora
       negawatt prune ./my-model --vocabulary my-corpus.txt
     """
     from negawatt.cli.optimize import progress_shown

@@ -62,9 +62,13 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     from negawatt.core import registry
     from negawatt.reports import cards
     from negawatt.tune.budget import Budget
+    from negawatt.tune.lesson import Lesson
 
     registry.load(registry.IMPORTANCES, importance)  # refused before any work is done
     digest_of(None if vocabulary is None else str(vocabulary))  # likewise
+    budget = None if heal is None else Budget.parse(heal)
+    if budget is not None:
+        Lesson(how, budget, settings.run.seed, states)  # likewise
     wish = Wish(
         model=model,
         cut=Cut(
@@ -75,7 +79,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
             None if vocabulary is None else str(vocabulary),
         ),
         out=out or wiring.default_out(model),
-        heal=None if heal is None else Budget.parse(heal),
+        heal=budget,
         how=how,
         states=states,
         text=text,
