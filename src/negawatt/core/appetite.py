@@ -26,7 +26,7 @@ class Appetite:
 
 
 #: Of an engine that tells nothing: weights read once and written once, and packed once to be run.
-USUAL = Appetite(convert=2.1, lean=1.9, wide=1.9, narrow=1.0)
+USUAL = Appetite(convert=2.1, lean=1.9, wide=1.9, narrow=0.85)
 
 
 @runtime_checkable

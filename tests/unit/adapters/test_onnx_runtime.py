@@ -203,7 +203,7 @@ def test_a_lean_session_does_not_hold_wide_weights(tmp_path: Path) -> None:
     def added(how: str) -> float:
         words = [sys.executable, "-c", _PEAK, str(tmp_path / "base"), how]
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
-        return int(done.stdout) / size
+        return float(done.stdout) / size
 
     assert added("lean") < 3.5  # the file, one matrix of float32 and its transpose
     assert added("usual") > 4  # every one of them

@@ -23,6 +23,9 @@ from negawatt.core.records import Decision, Format
 from negawatt.decisions.engine import Run, choose_engine
 from negawatt.models.source import ModelSource
 
+#: A text in tokens, and logits on it.
+Said = tuple[NDArray[np.int64], NDArray[np.float32]]
+
 _VERSION = 1  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token between the 16-bit forms of two engines
 _ROUNDS = 3  # of reading
@@ -89,6 +92,7 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
             f"no installed engine runs this model: {told}",
             fix="see `negawatt doctor` for the engines, or give a model of another family",
         )
+    answers = _Answers(tools, source, place_of(work, tools.reference, base))
     threads = [order.threads] if order.threads else sorted({1, tools.cores})
     runs: list[Run] = []
     for i, bits in enumerate((8, _NARROW)):
@@ -99,10 +103,11 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
                 shop = tools.workshop
                 bases = {engine.name: place_of(work, engine, base) for engine in left}
                 material = (order, source, bases, work / "engines")
+                wanted = answers.wanted()
                 shop.change(*left, model=source.folder)
                 shop.call(_built, tools, left, material, bits)
                 shop.change(*left, model=source.folder)  # what building left goes with its worker
-                found: list[Run] = shop.call(_race, tools, left, material, bits, count)
+                found: list[Run] = shop.call(_race, tools, left, material, wanted, (bits, count))
                 return found
 
             runs += journal.step(f"{bits} bits, {count} threads", list[Run], race)
@@ -163,11 +168,19 @@ def _race(
     tools: Tools,
     engines: Sequence[Runtime],
     material: tuple[Order, ModelSource, Mapping[str, Path], Path],
-    bits: int,
-    threads: int,
+    wanted: Said,
+    how: tuple[int, int],
 ) -> list[Run]:
-    """All engines at one width, taking turns at reading and at writing."""
-    order, source, bases, folder = material
+    """All engines at one width, taking turns at reading and at writing.
+
+    Args:
+        tools: With the clock.
+        engines: Who runs.
+        material: Order, model, 16-bit forms, and the folder of variants.
+        wanted: A text in tokens, and what the reference engine says of it.
+        how: Bits and threads.
+    """
+    (order, source, _, folder), (bits, threads) = material, how
     workload = order.workload
     variants = _variants(engines, folder, bits)
     vocabulary = next(layer.rows for layer in source.layers if layer.kind == "embedding")
@@ -176,7 +189,7 @@ def _race(
         read = race_reading(
             sessions, workload, rounds=_ROUNDS, vocabulary=vocabulary, clock=tools.clock
         )
-        answers = {name: _answers(session, source.folder) for name, session in sessions.items()}
+        answers = {name: _answers(session, wanted[0]) for name, session in sessions.items()}
     with _all_open(variants, "write", threads) as sessions:
         written = race_writing(
             sessions,
@@ -186,7 +199,6 @@ def _race(
             vocabulary=vocabulary,
             clock=tools.clock,
         )
-    wanted = _reference(tools, bases, source)
     return [
         Run(
             runtime=name,
@@ -195,7 +207,7 @@ def _race(
             threads=threads,
             prefill_cpu=_time(read[name]),
             decode_cpu=_time(written[name]),
-            kl=divergence(wanted, answers[name]),
+            kl=divergence(wanted[1], answers[name]),
             size_bytes=size[name],
         )
         for name, (engine, fmt, _) in variants.items()
@@ -263,18 +275,32 @@ def _all_open(
     memory.release()
 
 
-def _answers(session: Session, model: Path) -> NDArray[np.float32]:
+def _answers(session: Session, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     session.reset()
-    return np.asarray(session.forward(_tokens(model)))
+    return np.asarray(session.forward(tokens))
 
 
-def _reference(tools: Tools, bases: Mapping[str, Path], source: ModelSource) -> NDArray[np.float32]:
-    """The reference engine's answers."""
-    one = next(iter(bases.values()))
-    key = one.name.rsplit("-", 1)[1]
-    return _logits(
-        tools, tools.reference, place_of(one.parent, tools.reference, key), source.folder
-    )
+class _Answers:
+    """What the reference engine says of a few words, asked once and in a worker of its own.
+
+    Beside the engines of a race it would hold a whole model, and the tokenizer's library.
+    """
+
+    def __init__(self, tools: Tools, source: ModelSource, place: Path) -> None:
+        self._tools, self._source, self._place = tools, source, place
+        self._known: Said | None = None
+
+    def wanted(self) -> Said:
+        """The words in tokens, and the logits."""
+        if self._known is None:
+            tools, folder = self._tools, self._source.folder
+            tools.workshop.change(tools.reference, model=folder)
+            self._known = tools.workshop.call(_said, tools, self._place, folder)
+        return self._known
+
+
+def _said(tools: Tools, place: Path, model: Path) -> Said:
+    return _tokens(model), _logits(tools, tools.reference, place, model)
 
 
 def _time(half: Half) -> Estimate:

@@ -11,7 +11,7 @@ from negawatt.core.protocols import Runtime
 
 # In 16-bit weights, as measured on SmolLM2-135M and rounded up:
 _YARDSTICK = 0.6  # uniform 8 bits, open beside what is tried: half the weights, its cache, logits
-_COMMON = 0.4  # the tokenizer, and logits of whose turn it is
+_COMMON = 0.2  # keys, values and logits of whose turn it is
 
 
 def of_race(engines: Sequence[Runtime], reference: Runtime) -> tuple[float, str]:

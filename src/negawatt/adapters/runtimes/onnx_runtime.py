@@ -56,7 +56,7 @@ class OnnxRuntime:
             convert=1.7,
             lean=2.2,
             wide=4.8,
-            narrow=1.0,
+            narrow=0.85,
             because="16-bit weights are widened to float32 and turned while they are loaded",
         )
 

@@ -80,7 +80,7 @@ class OpenVinoRuntime:
     @property
     def appetite(self) -> Appetite:
         """Memory it adds; the 16-bit form is mapped, and packed anew for its products."""
-        return Appetite(convert=2.1, lean=1.8, wide=1.8, narrow=1.0)
+        return Appetite(convert=2.1, lean=1.8, wide=1.8, narrow=0.85)
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:

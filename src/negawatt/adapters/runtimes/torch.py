@@ -72,7 +72,7 @@ class TorchRuntime:
     @property
     def appetite(self) -> Appetite:
         """Memory it adds; weights are mapped and multiplied as they lie."""
-        return Appetite(convert=0.1, lean=1.3, wide=1.5, narrow=1.1)
+        return Appetite(convert=0.1, lean=1.3, wide=1.5, narrow=1.0)
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:
