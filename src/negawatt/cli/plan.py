@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from negawatt.cli.times import Length, moment
 from negawatt.core.errors import UsageError
 
 _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend on it
 
 
 @click.command()
-@click.option("--duration", type=Length(), metavar="TIME", help="How long it runs: 90min, 12h.")
+@click.option("--duration", metavar="TIME", help="How long it runs: 90min, 12h.")
 @click.option(
     "--deadline",
     default="+24h",
@@ -49,20 +48,14 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
     help="What one node draws; 100 W if not given, and shares do not depend on it.",
 )
 @click.option("--interruptible", is_flag=True, help="It may be stopped and go on later.")
-@click.option(
-    "--restart", type=Length(), metavar="TIME", help="Running time that each going-on costs."
-)
-@click.option(
-    "--min-run", type=Length(), metavar="TIME", help="How long it runs at a stretch at least."
-)
+@click.option("--restart", metavar="TIME", help="Running time that each going-on costs.")
+@click.option("--min-run", metavar="TIME", help="How long it runs at a stretch at least.")
 @click.option(
     "--scaling",
     metavar="S,S,...",
     help="Speed on 1, 2, ... nodes beside that on one, such as 1,1.9,2.6: it may be spread.",
 )
-@click.option(
-    "--longest", type=Length(), metavar="TIME", help="How long it runs at most, if that is unsure."
-)
+@click.option("--longest", metavar="TIME", help="How long it runs at most, if that is unsure.")
 @click.option(
     "--idle-power",
     type=click.FloatRange(min=0),
@@ -90,7 +83,7 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     *,
-    duration: timedelta | None,
+    duration: str | None,
     deadline: str,
     start: str | None,
     zones: tuple[str, ...],
@@ -98,10 +91,10 @@ def command(
     example: bool,
     power: float | None,
     interruptible: bool,
-    restart: timedelta | None,
-    min_run: timedelta | None,
+    restart: str | None,
+    min_run: str | None,
     scaling: str | None,
-    longest: timedelta | None,
+    longest: str | None,
     idle_power: float,
     price_weight: float,
     provider: str | None,
@@ -122,6 +115,7 @@ def command(
       negawatt plan --sites sites.toml --duration 12h --deadline +2d
       negawatt plan --zone GB --provider uk:// --duration 90min --interruptible --restart 2min --json
     """
+    from negawatt.actions.run.asked import moment, seconds
     from negawatt.decisions.when import Job
     from negawatt.reports import planned
     from negawatt.wiring import plan as wired
@@ -132,23 +126,25 @@ def command(
     if duration is None:
         raise UsageError("how long the job runs is not told", fix="give --duration, such as 4h")
     now = wired.clock()
-    release = _moment("--start", start, now) if start else now
-    end = _moment("--deadline", deadline, release)
+    release, since = moment(start, now, "start") if start else (now, "")
+    end, until = moment(deadline, release)
     _refuse_past(end, now)
     job = Job(
         name=name,
-        work_s=duration.total_seconds(),
+        work_s=seconds(duration),
         power_w=_POWER_W if power is None else power,
         release=release,
         deadline=end,
         interruptible=interruptible,
-        restart_s=_seconds(restart),
-        min_run_s=_seconds(min_run),
+        restart_s=seconds(restart) if restart else 0.0,
+        min_run_s=seconds(min_run) if min_run else 0.0,
         scaling=_numbers(scaling),
-        work_high_s=None if longest is None else longest.total_seconds(),
+        work_high_s=seconds(longest) if longest else None,
         idle_w=idle_power,
     )
     found = wired.plan(job, zones, sites=sites, provider=provider, price_weight=price_weight)
+    for note in filter(None, (since, until)):
+        click.echo(note, err=True)
     if html is not None:
         from negawatt.reports.files import replace_all
 
@@ -161,17 +157,6 @@ def command(
     planned.show(found, Console(highlight=False))
     if html is not None:
         click.echo(f"the page is in {html}")
-
-
-def _seconds(length: timedelta | None) -> float:
-    return 0.0 if length is None else length.total_seconds()
-
-
-def _moment(option: str, text: str, start: datetime) -> datetime:
-    try:
-        return moment(text, start)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}", fix="write 2026-12-01T07:00Z, or +12h") from error
 
 
 def _numbers(text: str | None) -> tuple[float, ...]:

@@ -112,7 +112,7 @@ def test_a_place_nobody_knows_runs_at_once_and_says_so() -> None:
         (("--duration", "1h"), "no zone is named"),
         (("--zone", "DE", "--duration", "30h"), "to its deadline"),
         (("--zone", "DE", "--duration", "1h", "--deadline", "2026-05-01T00:00Z"), "is past"),
-        (("--zone", "DE", "--duration", "1h", "--deadline", "soon"), "no moment"),
+        (("--zone", "DE", "--duration", "1h", "--deadline", "soon"), "is no deadline"),
         (("--zone", "DE", "--duration", "1h", "--scaling", "a,b"), "no numbers"),
         (("--zone", "DE", "--duration", "1h", "--scaling", "2,3"), "scaling"),
         (("--zone", "DE", "--duration", "1h", "--price-weight", "3", "--provider", ""), "prices"),
