@@ -139,7 +139,7 @@ def choices(job: Job, ground: Field) -> Iterator[Choice]:
         (NOW, now(job)),
         (THROUGH, through(job, ground)),
         (PIECES, _pieces(job, inner) if job.interruptible and len(job.scaling) < 2 else ()),
-        (SPREAD, spread(job, inner) if job.interruptible and len(job.scaling) > 1 else ()),
+        (SPREAD, _spread(job, inner) if job.interruptible and len(job.scaling) > 1 else ()),
     ):
         if runs and planned_runs(job, runs)[-1].end <= ground.end + _TINY:
             yield Choice(what, runs, ground.cost(job, runs))
@@ -149,6 +149,12 @@ def _pieces(job: Job, inner: Field) -> Runs:
     if inner.end - job.work_s <= job.restart_s + job.checkpoint_s + _TINY:
         return ()  # no time for a pause
     return programmed(job, inner) if stops_cost(job) else freely(job, inner)
+
+
+def _spread(job: Job, inner: Field) -> Runs:
+    if inner.end - job.work_s / max(job.scaling) <= _TINY:
+        return ()  # no time but for all nodes at once
+    return spread(job, inner)
 
 
 def best(job: Job, ground: Field) -> Choice:

@@ -173,7 +173,7 @@ class Windows:
         sums = total[there] - total[here]
         if part:
             sums += part * self._padded[there]
-        limit = sums[1:].min() if begin < release else sums.min()
+        limit = sums[int(begin < release) :].min(initial=np.inf)
         sums -= size * np.maximum(highest[here] - lowest[there], 0.0)
         near = begin + size * np.flatnonzero(sums <= limit)
         at = (near[:, None] + np.arange(size)).reshape(-1)
