@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from negawatt.core.errors import SignalUnavailable, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Basis, Status, Topic
-from negawatt.signals.forecast import HourMean, LastWeek, Level, Persistence, best, foresee
+from negawatt.signals.forecast import HourMean, LastWeek, Level, Persistence, Ridge, best, foresee
 from negawatt.signals.forecast.base import Forecaster
 from negawatt.signals.series import Series
 
 HOUR = timedelta(hours=1)
-WAYS: list[Forecaster] = [Level(), Persistence(), LastWeek(), HourMean()]
+WAYS: list[Forecaster] = [Level(), Persistence(), LastWeek(), HourMean(), Ridge()]
 
 
 def series(values: np.ndarray, step: timedelta = HOUR, topic: Topic = Topic.CARBON) -> Series:
@@ -84,7 +84,9 @@ def test_intervals_hold_the_value(way: Forecaster, seed: int, lost: int, hours: 
     said.same_signal(past)
 
 
-@pytest.mark.parametrize("way", [Persistence(), LastWeek(), HourMean()], ids=lambda way: way.name)
+@pytest.mark.parametrize(
+    "way", [Persistence(), LastWeek(), HourMean(), Ridge()], ids=lambda way: way.name
+)
 def test_too_short_a_past_is_told(way: Forecaster) -> None:
     past = series(wavy(7)[: 23 if way.name != "last-week" else 167])
     with pytest.raises(SignalUnavailable, match=r"needs \d days of history, X has"):

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from negawatt.signals.forecast.base import Forecaster, past_of
 from negawatt.signals.forecast.baselines import HourMean, LastWeek, Level, Persistence
+from negawatt.signals.forecast.ridge import Ridge
 from negawatt.signals.series import Series
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "LastWeek",
     "Level",
     "Persistence",
+    "Ridge",
     "best",
     "foresee",
 ]
@@ -27,7 +29,7 @@ def best(history: Series) -> Forecaster:
         UsageError: it is a forecast, or a day is no whole number of its steps.
     """
     past = past_of(history)
-    ways = (HourMean(days=4.0), Persistence(), Level())
+    ways = (Ridge(), HourMean(days=3.0), Persistence(), Level())
     return next(way for way in ways if len(past) >= way.days * past.per_day)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from negawatt.signals.forecast.base import Past, Places, Table, foresee_by
+from negawatt.signals.forecast.rows import running
 from negawatt.signals.series import Series
 
 MEAN_DAYS = 28
@@ -104,14 +105,6 @@ def _before(issues: Places, ahead: Places, period: int) -> Places:
     """Where the same moment of the last whole period before each issue lies."""
     back = period * (ahead // period + 1)
     return issues[:, None] + ahead - back
-
-
-def running(values: Table, period: int) -> Table:
-    """Sums of a column along whole periods: of each step and those 1, 2, ... periods before it."""
-    rows = -(-len(values) // period)
-    padded = np.zeros(rows * period)
-    padded[: len(values)] = np.nan_to_num(values)
-    return np.cumsum(padded.reshape(rows, period), axis=0).ravel()
 
 
 def _span(sums: Table, last: Places, period: int, count: int) -> Table:
