@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from negawatt.core.errors import SignalUnavailable, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Basis, Status, Topic
-from negawatt.signals.forecast import HourMean, LastWeek, Level, Persistence, Ridge, best, foresee
+from negawatt.signals.forecast import (
+    HourMean,
+    LastWeek,
+    Level,
+    Persistence,
+    Ridge,
+    best,
+    foresee,
+    replay,
+)
 from negawatt.signals.forecast.base import Forecaster
 from negawatt.signals.series import Series
 
@@ -164,3 +173,82 @@ def test_prices_may_fall_below_nothing() -> None:
     past = replace(series(values, topic=Topic.PRICE), unit="EUR/MWh")
     said = ahead(past)
     assert (said.low < 0).any()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+@pytest.mark.parametrize("hours", [24, 60])
+def test_a_replay_says_what_was_said(way: Forecaster, hours: int) -> None:
+    values = wavy(90)
+    values[:3] = np.nan
+    values[1000:1007] = np.nan
+    whole = series(values)
+    moments = [whole.start + timedelta(hours=place) for place in (900, 1003, 1010, 2100, 2160)]
+    for moment, again in zip(moments, replay(way, whole, moments, hours * HOUR), strict=True):
+        said = way.foresee(whole.window(whole.start, moment), moment, moment + hours * HOUR)
+        assert again is not None
+        assert again.start == again.issued_at == said.start
+        np.testing.assert_allclose(again.values, said.values, rtol=1e-9)
+        np.testing.assert_allclose(again.low, said.low, rtol=1e-9)
+        np.testing.assert_allclose(again.high, said.high, rtol=1e-9)
+
+
+def test_a_replay_is_silent_where_too_little_was_known() -> None:
+    whole = series(wavy(20))
+    moments = [whole.start, whole.start + timedelta(days=2), whole.end]
+    first, second, last = replay(Ridge(), whole, moments, 5 * HOUR)
+    assert first is None
+    assert second is None
+    assert last is not None
+    with pytest.raises(UsageError, match="no step of the history begins"):
+        replay(Ridge(), whole, [whole.start + timedelta(minutes=5)], HOUR)
+
+
+def test_the_ridge_sees_what_the_mean_does_not() -> None:
+    # levels that persist for days: the mean of 28 days knows nothing of them
+    rng = np.random.default_rng(1)
+    level = np.repeat(np.cumsum(rng.normal(0, 5, 60)) + 300, 48)[: 120 * 24]
+    whole = series(level + rng.normal(0, 1, len(level)))
+    moments = [whole.start + timedelta(days=day) for day in range(60, 119)]
+    lost = {}
+    for way in (Ridge(), HourMean()):
+        said = replay(way, whole, moments, timedelta(days=1))
+        came = [whole.window(m, m + timedelta(days=1)).values for m in moments]
+        lost[way.name] = np.mean([abs(s.values - c) for s, c in zip(said, came, strict=True)])
+    assert lost["ridge"] < 0.7 * lost["mean-28d"]
+
+
+def test_weekends_are_learned() -> None:
+    values = wavy(56).reshape(-1, 24)
+    first = series(values.ravel()).start.weekday()
+    weekend = (np.arange(56) + first) % 7 >= 5
+    values[weekend] -= 120
+    past = series(values.ravel())
+    said = Ridge().foresee(past, past.end, past.end + timedelta(days=7)).values.reshape(-1, 24)
+    days = (past.end.weekday() + np.arange(7)) % 7 >= 5
+    assert said[days].mean() < said[~days].mean() - 60
+
+
+def test_twice_the_past_has_twice_the_future() -> None:
+    past = series(wavy(40))
+    twice = replace(past, values=2 * past.values)
+    one, two = (Ridge().foresee(p, p.end, p.end + 30 * HOUR) for p in (past, twice))
+    np.testing.assert_allclose(two.values, 2 * one.values, rtol=1e-6)
+
+
+def test_far_ahead_the_last_week_repeats() -> None:
+    past = series(wavy(40))
+    said = Ridge().foresee(past, past.end, past.end + timedelta(days=35)).values
+    np.testing.assert_array_equal(said[14 * 24 : 28 * 24].reshape(2, -1)[0], said[7 * 24 : 14 * 24])
+
+
+@pytest.mark.parametrize("minutes", [5, 15, 30, 60, 180])
+def test_any_step_that_makes_a_day(minutes: int) -> None:
+    step = timedelta(minutes=minutes)
+    values = wavy(20, per_day=timedelta(days=1) // step)[:-2]
+    past = series(values, step=step)
+    said = Ridge().foresee(past, past.end, past.end + timedelta(days=1))
+    assert len(said) == timedelta(days=1) // step
+    assert said.complete
+    hours = np.arange(len(values), len(values) + len(said)) * minutes / 60
+    wave = 300 + 80 * np.sin(2 * np.pi * hours / 24)
+    assert np.corrcoef(wave, said.values)[0, 1] > 0.9

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from negawatt.signals.forecast.base import Forecaster, past_of
 from negawatt.signals.forecast.baselines import HourMean, LastWeek, Level, Persistence
+from negawatt.signals.forecast.replay import replay
 from negawatt.signals.forecast.ridge import Ridge
 from negawatt.signals.series import Series
 
@@ -18,6 +19,7 @@ __all__ = [
     "Ridge",
     "best",
     "foresee",
+    "replay",
 ]
 
 
