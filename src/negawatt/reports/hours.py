@@ -63,7 +63,7 @@ def as_mapping(told: Told) -> dict[str, Any]:
         "origin": told.origin,
         "status": str(series.status),
         "issued_at": None if issued is None else issued.isoformat(),
-        "age_s": None if issued is None else (told.now - issued).total_seconds(),
+        "age_s": None if issued is None else max(0.0, (told.now - issued).total_seconds()),
         "start": series.start.isoformat(),
         "step_s": series.step_s,
         "values": _nullable(series.values),
@@ -143,7 +143,7 @@ def _summary(series: Series) -> str:
 
 
 def _ago(length: timedelta) -> str:
-    minutes = length.total_seconds() / 60
+    minutes = max(0.0, length.total_seconds() / 60)
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 

@@ -12,13 +12,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from negawatt.core.errors import SignalUnavailable
-from negawatt.core.grid import Basis, GridSource, Reading, Topic
+from negawatt.core.errors import NegawattError, SignalUnavailable
+from negawatt.core.grid import Basis, GridSource, Reading, Status, Topic
+from negawatt.signals.misses import LEAST, Misses, misses
+from negawatt.signals.series import from_readings
 from negawatt.signals.store import Question, Store
 
 NEWEST = timedelta(minutes=10)
 FORECAST = timedelta(minutes=30)
 CORRECTED = timedelta(days=3)
+MISSES = timedelta(days=28)
+_MOST_ISSUES = 60
 _LACKING = timedelta(days=1)  # at the beginning of a past that counts as told
 
 
@@ -119,6 +123,24 @@ class Kept:
             with suppress(sqlite3.Error):
                 return self._store.ahead(self.origin, zone, start, end, as_of)
         return ()
+
+    def misses(self, zone: str, now: datetime) -> Misses | None:
+        """How its forecasts of the last weeks missed; None where too few are kept or measured."""
+        if self._store is None:
+            return None
+        try:
+            issues = self._store.issues(self.origin, zone, now - MISSES, now, _MOST_ISSUES)
+            made = [from_readings(issue) for issue in issues]
+            issued = [one.issued_at for one in made if one.issued_at is not None]
+            if not issued or issued[-1] - issued[0] < LEAST:
+                return None
+            told = [one for one in self.past(zone, issued[0], now) if one.end <= now]
+            measured = sum(one.status is Status.MEASURED for one in told)
+            if not told or 2 * measured < len(told):  # guesses would be set beside guesses
+                return None
+            return misses(made, from_readings(told))
+        except (sqlite3.Error, NegawattError):
+            return None
 
     def _remember(self, zone: str, start: datetime, end: datetime, told: Sequence[Reading]) -> None:
         """Keep a past, and note how far back it was told: some plans show the last day alone."""

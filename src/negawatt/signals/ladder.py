@@ -19,6 +19,7 @@ import numpy as np
 from negawatt.core.errors import NegawattError, StaleSignal, UsageError
 from negawatt.core.grid import GRAMS_PER_KWH, Basis, GridSource, Reading, Status, Topic, utc
 from negawatt.signals import typical
+from negawatt.signals.misses import Misses, banded
 from negawatt.signals.series import Series, from_readings
 from negawatt.signals.spread import joined, spread
 
@@ -66,6 +67,9 @@ class Source(GridSource, Protocol):
         self, zone: str, start: datetime, end: datetime, *, as_of: datetime
     ) -> Sequence[Reading]:
         """The newest forecast that is kept and was known at a moment, without asking anybody."""
+
+    def misses(self, zone: str, now: datetime) -> Misses | None:
+        """How its forecasts missed before; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +216,7 @@ def _live(climb: _Climb, source: Source) -> Iterator[Found]:
         climb.remarks.append(f"{source.name}: its forecast was issued later, so it was not known")
         return
     if _is_young(climb, series):
-        yield series, Rung.LIVE, f"issued {age(asked.now, series)} ago"
+        yield from _weighed(climb, source, series, Rung.LIVE)
 
 
 def _kept(climb: _Climb, source: Source) -> Iterator[Found]:
@@ -221,7 +225,17 @@ def _kept(climb: _Climb, source: Source) -> Iterator[Found]:
     if said:
         series = from_readings(said)
         if _is_young(climb, series):
-            yield series, Rung.KEPT, f"{series.source}: kept, issued {age(asked.now, series)} ago"
+            yield from _weighed(climb, source, series, Rung.KEPT)
+
+
+def _weighed(climb: _Climb, source: Source, series: Series, rung: Rung) -> Iterator[Found]:
+    """A forecast with the interval that its provider's misses give it."""
+    known = source.misses(climb.asked.zone, climb.asked.now)
+    with_ends = banded(series, known)
+    remark = f"{series.source}: {rung}, issued {age(climb.asked.now, series)} ago"
+    if known is not None and with_ends is not series:
+        remark += f"; its interval is how it missed in {_span(known.span)}"
+    yield with_ends, rung, remark
 
 
 def _is_young(climb: _Climb, series: Series) -> bool:
@@ -282,6 +296,12 @@ def _pasts(climb: _Climb, sources: Sequence[Source]) -> Iterator[Series]:
             climb.remark(f"{error.what} ({error.fix})")
             continue
         if told:
+            later = sum(one.issued_at is not None and one.issued_at > asked.now for one in told)
+            if asked.replayed and later:
+                climb.remarks.append(
+                    f"{source.name}: {later} of {len(told)} values of its past are as they were"
+                    " corrected later"
+                )
             yield from_readings(told)
         else:
             climb.remarks.append(f"{source.name}: has no past of {asked.zone}")

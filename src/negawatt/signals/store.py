@@ -159,6 +159,30 @@ class Store:
             found = file.execute(_READ + " AND r.known = ? ORDER BY r.start", (*window, newest))
             return [_reading(zone, row) for row in found.fetchall()]
 
+    def issues(
+        self, origin: str, zone: str, since: datetime, until: datetime, most: int
+    ) -> list[list[Reading]]:
+        """Forecasts that were issued in a time, whole and in order; evenly thinned to `most`."""
+        named = "FROM readings r JOIN series s ON s.id = r.series WHERE s.origin = ? AND s.zone = ?"
+        with self._open() as file:
+            known = [
+                row[0]
+                for row in file.execute(
+                    f"SELECT DISTINCT r.known {named} AND r.ahead = 1"
+                    " AND r.known BETWEEN ? AND ? ORDER BY r.known",
+                    (origin, zone, since.timestamp(), until.timestamp()),
+                )
+            ]
+            thinned = known[:: max(1, -(-len(known) // most))]
+            whole = _READ.partition("FROM")[0] + named + " AND r.ahead = 1 AND r.known = ?"
+            return [
+                [
+                    _reading(zone, row)
+                    for row in file.execute(f"{whole} ORDER BY r.start", (origin, zone, at))
+                ]
+                for at in thinned
+            ]
+
     def note(
         self,
         origin: str,

@@ -157,7 +157,7 @@ def told(
 
     Raises:
         UsageError: no zone is named, or an address cannot be read.
-        SignalUnavailable: nobody tells the past asked for.
+        SignalUnavailable: nobody tells the past asked for, or nothing is known of what lies ahead.
     """
     from negawatt.reports.hours import Told
 
@@ -171,7 +171,26 @@ def told(
         series = observed(zone, now - length, now, settings=settings, topic=topic)
         return Told(series, "observed", (), now)
     ahead = outlook(zone, now, now + length, settings=settings, topic=topic)
-    return Told(ahead.series, str(ahead.rung), ahead.remarks, now)
+    if not ahead.known:
+        raise SignalUnavailable(
+            f"nothing is known of the {topic} of {zone} ahead: {'; '.join(ahead.remarks)}",
+            fix=f"{_near(zone)}`negawatt grid --providers` lists who can be asked",
+        )
+    return Told(ahead.series, str(ahead.rung), ahead.remarks, _now())
+
+
+def _near(zone: str) -> str:
+    """Built-in zones with names like this one."""
+    from difflib import get_close_matches
+
+    from negawatt.core.zones import countries, zones
+
+    known = {
+        **{c: z.name for c, z in zones().items()},
+        **{c: z.name for c, z in countries().items()},
+    }
+    close = get_close_matches(zone.upper(), known, n=3)
+    return "" if zone.upper() in known or not close else f"near it are {', '.join(close)}; "
 
 
 def sources(

@@ -50,11 +50,21 @@ def test_json_holds_every_step_and_where_it_comes_from() -> None:
     assert told["step_s"] == 3600
 
 
+def test_of_what_nothing_is_known_is_an_error_that_helps() -> None:
+    with pytest.raises(SignalUnavailable, match="Narnia"):
+        grid("Narnia")
+    with pytest.raises(SignalUnavailable, match="no built-in factor") as raised:
+        grid("US-CAL-CIS0")
+    assert "US-CAL-CISO" in raised.value.fix
+    with pytest.raises(SignalUnavailable, match="price of DE") as raised:
+        grid("DE", "--price")
+    assert "near" not in raised.value.fix
+
+
 def test_what_is_not_known_is_null_and_never_zero() -> None:
-    told = json.loads(grid("Narnia", "--hours", "3", "--json").output)
-    assert set(told["values"]) == {None}
-    assert "nothing is known" in grid("Narnia").output
-    assert set(json.loads(grid("DE", "--price", "--json").output)["values"]) == {None}
+    made = as_mapping(told([float("nan"), 1.0]))
+    assert made["values"] == [None, 1.0]
+    assert "nothing is known" in drawn(told([float("nan")]))
 
 
 def test_a_past_comes_from_a_provider_or_not_at_all(tmp_path: Path) -> None:

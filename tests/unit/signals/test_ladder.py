@@ -112,7 +112,7 @@ def test_a_kept_forecast_stands_in_for_a_provider_that_is_out(tmp_path: Any) -> 
     question = asked(start=later, end=later + 6 * HOUR, now=later)
     outlook = look_ahead(question, [kept])
     assert outlook.rung is Rung.KEPT
-    assert "kept, issued 4.0 h ago" in said(outlook)
+    assert "kept forecast, issued 4.0 h ago" in said(outlook)
     aged = look_ahead(replace(question, max_age=2 * HOUR), [kept])
     assert aged.rung is Rung.TYPICAL
     assert "issued 4.0 h ago, 2.0 h are allowed" in said(aged)
@@ -235,6 +235,17 @@ def test_a_replay_takes_nothing_that_was_said_later() -> None:
     clocks_differ = look_ahead(asked(), bare(Provider(age=-timedelta(minutes=2))))
     assert clocks_differ.rung is Rung.LIVE
     assert "issued 0 min ago" in said(clocks_differ)
+
+
+def test_a_replay_says_which_values_were_corrected_later() -> None:
+    class Correcting(Provider):
+        def past(self, *args: Any) -> list[Reading]:
+            told = super().past(*args)
+            return [*told[:-3], *(replace(one, issued_at=NOON + HOUR) for one in told[-3:])]
+
+    replayed = look_ahead(asked(replayed=True), bare(Correcting(hours=0)), flat)
+    assert "3 of 1440 values of its past are as they were corrected later" in said(replayed)
+    assert "corrected" not in said(look_ahead(asked(), bare(Correcting(hours=0)), flat))
 
 
 def test_no_time_is_refused() -> None:

@@ -47,8 +47,8 @@ def grams(unit: str, provider: str) -> float:
     >>> grams("lbs_co2_per_mwh", "WattTime"), grams("gCO2eq/kWh", "x"), grams("kg CO2/kWh", "x")
     (0.45359237, 1.0, 1000.0)
     """
-    plain = re.sub(r"_per_| per ", "/", unit.lower())
-    plain = re.sub(r"co2(eq|e)?|[\s_.]", "", plain).replace("₂", "")
+    plain = re.sub(r"_per_| per ", "/", unit.lower().replace("₂", "2"))
+    plain = re.sub(r"co2-?(eq|e)?|[\s_.]", "", plain)
     if plain not in _GRAMS:
         raise SignalUnavailable(
             f"{provider} answers in {unit!r}, which is no carbon intensity",

@@ -58,7 +58,7 @@ _FUELS = MappingProxyType(
         "B19": "wind onshore",
     }
 )
-_STORE = "B10"
+_STORES = frozenset({"B10", "B25"})  # pumped, and others
 _MEGAWATTS = MappingProxyType({"MAW": 1.0, "KWT": 1e-3, "GAW": 1e3})
 
 
@@ -121,7 +121,7 @@ class Entsoe(Asked):
         kinds: dict[str, list[_Steps]] = {}
         for document in self._documents(zone, query, start, end):
             for series in document.series:
-                if not series.charging and series.kind != _STORE:
+                if not series.charging and series.kind not in _STORES:
                     scale = self._scale(series.unit)
                     kinds.setdefault(series.kind, []).extend(
                         _Steps(step, {at: value * scale for at, value in values.items()})

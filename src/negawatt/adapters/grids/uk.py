@@ -29,6 +29,7 @@ _BASE = "https://api.carbonintensity.org.uk"
 _NATION = "GB"
 _SPAN = timedelta(days=14)
 _SLOT = timedelta(minutes=30)
+_LEAST = timedelta(microseconds=1)
 _FARTHEST = timedelta(hours=48)
 #: The provider's numbers of the regions.
 _REGIONS = MappingProxyType(
@@ -83,7 +84,8 @@ class CarbonIntensityUK(Asked):
 
     def _past(self, zone: str, start: datetime, end: datetime) -> Iterator[Reading]:
         region = _region(zone)
-        for first, last in pieces(start, end, _SPAN):
+        begin, until = _floor(start), _floor(end + _SLOT - _LEAST)
+        for first, last in pieces(begin, until, _SPAN):
             for slot in self._slots(region, f"{_text(first)}/{_text(last)}"):
                 told = slot["intensity"]
                 value = told.get("forecast") if region else told.get("actual")
@@ -95,7 +97,7 @@ class CarbonIntensityUK(Asked):
         self, zone: str, start: datetime, end: datetime, as_of: datetime | None
     ) -> Iterable[Reading]:
         region, issued = _region(zone), self.now
-        begin = max(start, issued - _SLOT)
+        begin = _floor(max(start, issued - _SLOT))
         if begin >= min(end, issued + _FARTHEST):
             return []
         return [
@@ -140,6 +142,11 @@ def _region(zone: str) -> int | None:
     if numbered.isdigit() and int(numbered) in _REGIONS.values():
         return int(numbered)
     raise unknown_zone("The UK Carbon Intensity API", zone, [_NATION, *_REGIONS])
+
+
+def _floor(at: datetime) -> datetime:
+    """The beginning of its half hour, which is how the provider counts."""
+    return at.replace(minute=at.minute // 30 * 30, second=0, microsecond=0)
 
 
 def _text(at: datetime) -> str:

@@ -59,8 +59,8 @@ class Patience:
         clock: Tells now, aware.
     """
 
-    tries: int = 4
-    timeout_s: float = 20.0
+    tries: int = 3
+    timeout_s: float = 10.0
     first_s: float = 1.0
     most_s: float = 30.0
     sleep: Callable[[float], None] = time.sleep

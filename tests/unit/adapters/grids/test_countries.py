@@ -45,6 +45,15 @@ def test_a_half_hour_that_is_not_over_has_no_past(rig: Rig) -> None:
 
 
 @of("uk")
+def test_times_between_slots_are_asked_for_by_slots(rig: Rig) -> None:
+    shift = timedelta(minutes=7)
+    readings = rig.source().past("GB", NOW - 2 * HOUR + shift, NOW - HOUR + shift)
+    assert rig.server is not None
+    assert rig.server.asked == ["GET /intensity/2026-03-10T10:00Z/2026-03-10T11:30Z"]
+    assert (readings[0].start, readings[-1].end) == (NOW - 2 * HOUR, NOW - HOUR + HOUR / 2)
+
+
+@of("uk")
 def test_no_question_is_longer_than_fourteen_days(rig: Rig) -> None:
     readings = rig.source().past("GB", NOW - 30 * 24 * HOUR, NOW)
     assert rig.server is not None
