@@ -169,7 +169,9 @@ def field(
     edges = _edges(job, outlook, price)
     carbon, unknown = _sampled(outlook.values, outlook, job, edges)
     low, high = (
-        carbon if column is None else _sampled(column, outlook, job, edges)[0]
+        carbon
+        if column is None or not known(column).any()
+        else _sampled(column, outlook, job, edges)[0]
         for column in (outlook.low, outlook.high)
     )
     low, high = np.minimum(low, carbon), np.maximum(high, carbon)
@@ -177,9 +179,16 @@ def field(
         low = np.where(unknown, low[~unknown].min(), low)
         high = np.where(unknown, high[~unknown].max(), high)
     scale = 1 / J_PER_KWH
-    paid = None
+    fallback, paid = _told(outlook, unknown, np.diff(edges)), None
     if price is not None:
-        paid = _sampled(price.values, price, job, edges)[0] * _per_joule(price)
+        per_joule = _per_joule(price)
+        if known(price.values).any():
+            column, lacks = _sampled(price.values, price, job, edges)
+            paid = column * per_joule
+            fallback = "; ".join(filter(None, (fallback, _told(price, lacks, np.diff(edges)))))
+        else:
+            told = f"{price.source} tells no price, so it does not count"
+            fallback = "; ".join(filter(None, (fallback, told)))
     carbon, low, high = carbon * scale, low * scale, high * scale
     return Field(
         release=job.release,
@@ -190,7 +199,7 @@ def field(
         price=paid,
         rate=carbon if paid is None or not price_weight else carbon + price_weight * paid,
         unknown=unknown,
-        fallback=_told(outlook, unknown, np.diff(edges)),
+        fallback=fallback,
         step_s=outlook.step_s,
     )
 
@@ -241,14 +250,14 @@ def _sampled(
     return np.where(good, values, mean), ~good
 
 
-def _told(outlook: Series, unknown: NDArray[np.bool_], lengths: Column) -> str:
+def _told(signal: Series, unknown: NDArray[np.bool_], lengths: Column) -> str:
     if not unknown.any():
         return ""
     lacks = timedelta(seconds=round(float(lengths[unknown].sum())))
     whole = timedelta(seconds=round(float(lengths.sum())))
     mean = "all it tells" if unknown.all() else "what it tells of that time"
-    short = f", as it ends {outlook.end:%Y-%m-%d %H:%M} UTC" if unknown[-1] else ""
+    short = f", as it ends {signal.end:%Y-%m-%d %H:%M} UTC" if unknown[-1] else ""
     return (
-        f"{outlook.source} tells nothing of {lacks} of the {whole} to choose from{short}:"
+        f"{signal.source} tells no {signal.topic} for {lacks} of the {whole} to choose from{short}:"
         f" the mean of {mean} stands in"
     )

@@ -74,11 +74,27 @@ class _Need:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Taken:
-    """Where a job was put: the steps it keeps, its runs in steps, and what they cost."""
+    """Where a job was put.
+
+    Args:
+        steps: It keeps these, in any order.
+        start: Of a job that runs through; None for one that is cut up.
+        lengths: How much of each step a job runs that is cut up.
+        cost: What that emits, in the unit of the signal.
+    """
 
     steps: Places
-    runs: tuple[tuple[float, float], ...]
     cost: float
+    start: float | None = None
+    lengths: Column | None = None
+
+    def runs(self, need: _Need) -> tuple[tuple[float, float], ...]:
+        """From which step to which it runs."""
+        if self.lengths is None:
+            start = need.release if self.start is None else self.start
+            return ((start, start + need.work),)
+        order = np.argsort(self.steps)
+        return _joined(self.steps[order], self.lengths[order])
 
 
 class _Board:
@@ -87,6 +103,8 @@ class _Board:
     def __init__(self, values: Column, limits: Limits) -> None:
         self.values = values
         self.total = np.concatenate([[0.0], np.cumsum(values)])
+        self.rank = np.empty(len(values), dtype=np.int64)
+        self.rank[np.argsort(values, kind="stable")] = np.arange(len(values))
         self._power = np.zeros(len(values))
         self._count = np.zeros(len(values))
         self._limits = limits
@@ -106,7 +124,7 @@ class _Board:
         cut = self._pieces(need, first, free, early=early)
         found = [each for each in (through, cut) if each is not None]
         if early:
-            return min(found, key=lambda each: each.runs[-1][1], default=None)
+            return min(found, key=lambda each: int(each.steps.max()), default=None)
         return min(found, key=lambda each: each.cost, default=None)
 
     def _through(
@@ -115,8 +133,8 @@ class _Board:
         """One window: at a step's beginning, at the release, or as late as can be."""
         begin, end = math.ceil(need.release - _NEAR), math.floor(need.latest + _NEAR)
         aligned = np.arange(begin, end + 1, dtype=np.float64)
-        starts = np.unique(np.concatenate([[need.release], aligned, [need.latest]]))
-        starts = starts[(starts >= need.release) & (starts <= need.latest)]
+        starts = np.concatenate([[need.release], aligned, [need.latest]])  # in order, but for ends
+        starts = np.clip(starts, need.release, need.latest)
         low = np.floor(starts + _NEAR).astype(np.intp) - first
         high = np.ceil(starts + need.planned - _NEAR).astype(np.intp) - first
         taken = np.concatenate([[0], np.cumsum(~free)])
@@ -127,7 +145,7 @@ class _Board:
         place = int(able.argmax()) if early else int(cost.argmin())
         start = float(starts[place])
         steps = np.arange(low[place], min(int(high[place]), len(free))) + first
-        return _Taken(steps, ((start, start + need.work),), float(cost[place]))
+        return _Taken(steps, float(cost[place]), start)
 
     def _cost(self, need: _Need, starts: Column) -> Column:
         before = self._at(starts) - self._at(np.array([need.release]))
@@ -150,14 +168,14 @@ class _Board:
         count = math.ceil(need.work - _NEAR)
         if len(able) < count:
             return None
-        if not early:
-            able = able[np.argsort(self.values[able], kind="stable")]
+        if not early and len(able) > count:  # the cheapest, and the dearest of them last
+            able = able[np.argpartition(self.rank[able], count - 1)]
         chosen = able[:count]
         lengths = np.ones(count)
-        lengths[-1] -= count - need.work
+        dearest = count - 1 if early else int(self.rank[chosen].argmax())
+        lengths[dearest] -= count - need.work
         cost = need.watts * float(self.values[chosen] @ lengths)
-        order = np.argsort(chosen)
-        return _Taken(chosen[order], _joined(chosen[order], lengths[order]), cost)
+        return _Taken(chosen, cost, lengths=lengths)
 
 
 def _joined(steps: Places, lengths: Column) -> tuple[tuple[float, float], ...]:
@@ -210,7 +228,7 @@ def placed(
         place: tuple(
             Run((start - needs[place].release) * step, (end - needs[place].release) * step,
                 needs[place].nodes)
-            for start, end in taken.runs
+            for start, end in taken.runs(needs[place])
         )
         for place, taken in best.items()
     }  # fmt: skip

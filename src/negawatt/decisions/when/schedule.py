@@ -26,6 +26,7 @@ Column = NDArray[np.float64]
 _LATER = (timedelta(hours=6), timedelta(hours=12), timedelta(hours=24))
 _ROUNDING = 1e-9
 _TINY = 1e-5  # [s]
+_NOUGHT = 1e-12  # of this many grams nothing is a share
 
 NOW, THROUGH, PIECES, SPREAD = "run now", "not interrupted", "interrupted", "spread over nodes"
 
@@ -138,7 +139,7 @@ def choices(job: Job, ground: Field) -> Iterator[Choice]:
         (NOW, now(job)),
         (THROUGH, through(job, ground)),
         (PIECES, _pieces(job, inner) if job.interruptible and len(job.scaling) < 2 else ()),
-        (SPREAD, spread(job, inner) if job.interruptible and len(job.scaling) > 1 else ()),
+        (SPREAD, _spread(job, inner) if job.interruptible and len(job.scaling) > 1 else ()),
     ):
         if runs and planned_runs(job, runs)[-1].end <= ground.end + _TINY:
             yield Choice(what, runs, ground.cost(job, runs))
@@ -148,6 +149,12 @@ def _pieces(job: Job, inner: Field) -> Runs:
     if inner.end - job.work_s <= job.restart_s + job.checkpoint_s + _TINY:
         return ()  # no time for a pause
     return programmed(job, inner) if stops_cost(job) else freely(job, inner)
+
+
+def _spread(job: Job, inner: Field) -> Runs:
+    if inner.end - job.work_s / max(job.scaling) <= _TINY:
+        return ()  # no time but for all nodes at once
+    return spread(job, inner)
 
 
 def best(job: Job, ground: Field) -> Choice:
@@ -224,7 +231,7 @@ def _saving(job: Job, ground: Field, runs: Runs, before: Runs, source: str) -> E
 
     def share(values: Column) -> float:
         mine, other = float(ours @ values) + fixed[0], float(theirs @ values) + fixed[1]
-        whole = other if other > 0 else max(abs(mine), abs(other))
+        whole = other if other > _NOUGHT else max(abs(mine), abs(other))
         return (other - mine) / whole if whole else 0.0
 
     value = 0.0 if runs == before else share(ground.carbon)

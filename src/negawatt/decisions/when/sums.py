@@ -18,9 +18,11 @@ Places = NDArray[np.int64]
 
 _FINE = 2.0**30  # steps between 0 and the largest value: sums of them are exact, so ties are
 _WHOLE = 1e-9  # slots
+_NOUGHT = 1e-9  # gCO2e/kWh: less is nothing
 _ROUNDING = 1e-9
 _LONG = 4096  # slots: shorter columns are gone through anew for every job
-_BLOCKS = 8  # that a window is cut in, where a long column is looked over coarsely first
+_BLOCKS = 4  # that a window is cut in, where a long column is looked over coarsely first
+_LARGEST = 6  # slots of such a block
 
 
 class Best(NamedTuple):
@@ -35,7 +37,6 @@ class Signal(NamedTuple):
 
     values: Column  # [slots], whole numbers
     total: Column  # [slots + 1], before each slot
-    climb: Column  # of values less the least, so that it never falls; and the last once more
     holes: Places  # [slots + 1], how many are not known before each
     grams: float  # of a watt in a slot, for a value of 1
 
@@ -49,13 +50,11 @@ def signal_of(outlook: Series) -> Signal:
     """What the windows are sums of."""
     there = known(outlook.values)
     values = np.where(there, outlook.values, 0.0)
-    scale = max(float(np.abs(values).max()), 1e-300) / _FINE
+    scale = max(float(np.abs(values).max()), _NOUGHT) / _FINE
     values = np.rint(values / scale)
     total = np.concatenate([[0.0], np.cumsum(values)])
-    climb = total - values.min() * np.arange(len(total))
-    climb = np.append(climb, climb[-1])
     holes = np.concatenate([[0], np.cumsum(~there)])
-    return Signal(values, total, climb, holes, scale * outlook.step_s / J_PER_KWH)
+    return Signal(values, total, holes, scale * outlook.step_s / J_PER_KWH)
 
 
 class Windows:
@@ -74,6 +73,8 @@ class Windows:
             (twice if length in one else one).add(length)
         self._shared = twice
         self._length = -1.0
+        self._size = 0
+        self._padded = np.append(signal.values, np.inf)  # beyond the end nothing can be met
         self._kept: list[Column] = []
 
     def lowest(
@@ -159,18 +160,22 @@ class Windows:
     def _coarsely(self, release: float, latest: float, work: float) -> list[Best]:
         """The same, looking closer only into blocks whose least may be the least of all.
 
-        As the running sum never falls, a window that begins within a block holds at least what
-        lies between the end of the block and the end of the window at its beginning.
+        A window that moves on by a slot loses no more than the highest value it leaves, and gains
+        no less than the lowest that it meets. Near the best one these are alike, so few blocks
+        are left.
         """
-        climb, total, values = self.signal.climb, self.signal.total, self.signal.values
+        total, values = self.signal.total, self.signal.values
         whole, part = _parts(work)
         begin, end = math.floor(release), math.floor(latest)
-        size = max(1, whole // _BLOCKS)
-        most = climb[begin + whole + 1 : end + whole + 2 : size] - climb[begin : end + 1 : size]
-        limit = most[1:].min() if begin < release else most.min()
-        least = climb[begin + whole : end + whole + 1 : size].copy()
-        least -= climb[begin + size : end + size + 1 : size]
-        near = begin + size * np.flatnonzero(least <= limit)
+        size = max(1, min(whole // _BLOCKS, _LARGEST))
+        highest, lowest = self._ranges(size)
+        here, there = slice(begin, end + 1, size), slice(begin + whole, end + whole + 1, size)
+        sums = total[there] - total[here]
+        if part:
+            sums += part * self._padded[there]
+        limit = sums[int(begin < release) :].min(initial=np.inf)
+        sums -= size * np.maximum(highest[here] - lowest[there], 0.0)
+        near = begin + size * np.flatnonzero(sums <= limit)
         at = (near[:, None] + np.arange(size)).reshape(-1)
         found = []
         inside = at[(at >= release) & (at <= latest)]
@@ -187,6 +192,24 @@ class Windows:
             place = int(sums.argmin())
             found.append(Best(float(sums[place]), float(inside[place]) + 1.0 - part))
         return found
+
+    def _ranges(self, size: int) -> tuple[Column, Column]:
+        """Highest of so many slots from each on, and lowest of one more; at the end of those left."""
+        if self._size != size:
+            self._size = size
+            self._highest = -_sliding_minimum(np.append(-self.signal.values, np.inf), size)
+            self._lowest = _sliding_minimum(self._padded, size + 1)
+        return self._highest, self._lowest
+
+
+def _sliding_minimum(row: Column, width: int) -> Column:
+    """Lowest of the `width` values from each on, of fewer at the end; by doubling."""
+    row, size = row.copy(), 1
+    while size < width:
+        more = min(size, width - size)
+        row[: len(row) - more] = np.minimum(row[: len(row) - more], row[more:])
+        size += more
+    return row
 
 
 def _parts(work: float) -> tuple[int, float]:

@@ -39,7 +39,7 @@ def starts(job: Job, field: Field, nodes: int = 1) -> tuple[Column, Column]:
     latest = field.end - job.planned_s / speed
     if latest < -_TINY:
         return np.empty(0), np.empty(0)
-    latest, lasts = max(0.0, latest), job.work_s / speed
+    latest, lasts = latest if latest > _TINY else 0.0, job.work_s / speed
     at = np.unique(np.clip([*field.edges, *(field.edges - lasts)], 0.0, latest))
     at = at[(at >= 0.0) & (at <= latest)]
     before, after = field.until(at), field.until(at + lasts)

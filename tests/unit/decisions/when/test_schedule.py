@@ -107,7 +107,7 @@ def test_no_slack_shifts_nothing_and_saves_nothing(job: Job, values: list[float]
     tight = replace(job, deadline=job.release + timedelta(seconds=job.longest_s))
     plan = schedule(tight, outlook_of(values))
     assert plan.shift == timedelta(0)
-    assert plan.saving.value == pytest.approx(0.0, abs=1e-9)
+    assert plan.saving.value == pytest.approx(0.0, abs=1e-7)  # times are told in microseconds
     assert "no other time" in plan.because
 
 
@@ -302,3 +302,20 @@ def test_a_job_that_cannot_be_interrupted_keeps_its_nodes() -> None:
     job = job_of(4, 6, scaling=(1.0, 1.9))
     plan = schedule(job, outlook_of([400, 400, 100, 90, 400, 400]))
     assert [stretch.nodes for stretch in plan.stretches] == [2]
+
+
+def test_a_price_with_gaps_or_without_a_value_is_told() -> None:
+    outlook = outlook_of([300.0, 100, 200])
+    gaps = schedule(job_of(1, 3), outlook, price=price_of([50, math.nan, 10]), price_weight=1.0)
+    assert "no price for 1:00:00 of the 3:00:00" in gaps.fallback
+    none = schedule(job_of(1, 3), outlook, price=price_of([math.nan] * 3), price_weight=1.0)
+    assert none.start == START + HOUR
+    assert none.cost is None
+    assert "tells no price" in none.fallback
+
+
+def test_intervals_without_a_value_are_none() -> None:
+    nothing = np.full(3, math.nan)
+    plan = schedule(job_of(1, 3), outlook_of([300.0, 100, 200], low=nothing, high=nothing))
+    assert plan.start == START + HOUR
+    assert plan.grams.is_exact
