@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from runner_rigs import FakeKubernetesRig, FakeSlurmRig, ProcessRig, RayRig, RealSlurmRig, Rig, reaches
+from runner_rigs import (
+    FakeKubernetesRig,
+    FakeSlurmRig,
+    ProcessRig,
+    RayRig,
+    RealSlurmRig,
+    Rig,
+    reaches,
+)
 
 from negawatt.core import registry
 from negawatt.core.errors import RunnerUnavailable

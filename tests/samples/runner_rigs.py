@@ -175,7 +175,7 @@ PartitionName=all Nodes=localhost Default=YES OverSubscribe=FORCE:8 MaxTime=INFI
         self._started: list[subprocess.Popen[bytes]] = []
         self._start("munged", "--foreground", "--force",
                     *[f"--{name}={self.folder / file}" for name, file in names.items()])  # fmt: skip
-        until(lambda: (self.folder / "munge.sock").exists(), "munged does not come up")
+        until((self.folder / "munge.sock").exists, "munged does not come up")
         self._start("slurmctld", "-D", "-i")
         self._start("slurmd", "-D", "-N", "localhost")
         until(self._idle, "the node does not come up")
@@ -186,7 +186,7 @@ PartitionName=all Nodes=localhost Default=YES OverSubscribe=FORCE:8 MaxTime=INFI
 
     def _idle(self) -> bool:
         done = subprocess.run(
-            ["sinfo", "-h", "-o", "%t"], capture_output=True, text=True, check=False
+            [_which("sinfo") or "", "-h", "-o", "%t"], capture_output=True, text=True, check=False
         )
         time.sleep(0.1)
         return done.stdout.strip() in {"idle", "mix"}
@@ -205,8 +205,9 @@ PartitionName=all Nodes=localhost Default=YES OverSubscribe=FORCE:8 MaxTime=INFI
         (self.folder / "partial").replace(self.folder / "end")
 
     def close(self) -> None:
-        subprocess.run(["scancel", "--state=RUNNING"], check=False, capture_output=True)
-        subprocess.run(["scancel", "--state=SUSPENDED"], check=False, capture_output=True)
+        for state in ("RUNNING", "SUSPENDED"):
+            words = [_which("scancel") or "", f"--state={state}"]
+            subprocess.run(words, check=False, capture_output=True)
         time.sleep(0.3)
         for process in reversed(self._started):
             process.terminate()

@@ -5,30 +5,35 @@ that is installed. Time passes only when `FakeSlurm` lets a job end; a pending j
 unless its begin lies ahead or it is held.
 """
 
+from __future__ import annotations
+
 import fcntl
 import json
 import sys
 import time
 from pathlib import Path
+from typing import Any, NoReturn
+
+Jobs = dict[str, dict[str, Any]]
 
 
-def fail(text):
+def fail(text: str) -> NoReturn:
     sys.stderr.write(text + "\n")
     raise SystemExit(1)
 
 
-def start(jobs):
+def start(jobs: Jobs) -> None:
     for job in jobs.values():
         if job["JobState"] == "PENDING" and not job["held"] and job["begin"] <= time.time():
             job.update(JobState="RUNNING", Reason="None")
 
 
-def options(words):
+def options(words: list[str]) -> dict[str, str]:
     given = [word for word in words if word.startswith("--")]
-    return dict((w[2:].partition("=")[0], w.partition("=")[2]) for w in given)
+    return {w[2:].partition("=")[0]: w.partition("=")[2] for w in given}
 
 
-def sbatch(jobs, words):
+def sbatch(jobs: Jobs, words: list[str]) -> None:
     script = sys.stdin.read()
     if not script.startswith("#!"):
         fail("sbatch: error: This does not look like a batch script.")
@@ -53,10 +58,10 @@ def sbatch(jobs, words):
         "held": False,
         "script": script,
     }
-    print(number)
+    sys.stdout.write(f"{number}\n")
 
 
-def scontrol(jobs, words):
+def scontrol(jobs: Jobs, words: list[str]) -> None:
     act, number = words[0], words[-1]
     job = jobs.get(number)
     if job is None:
@@ -65,7 +70,8 @@ def scontrol(jobs, words):
     ended = state not in {"PENDING", "RUNNING", "SUSPENDED"}
     if act == "show":
         shown = {k: v for k, v in job.items() if k[0].isupper()}
-        print(f"JobId={number}", *[f"{name}={value}" for name, value in shown.items()])
+        words = [f"JobId={number}", *[f"{name}={value}" for name, value in shown.items()]]
+        sys.stdout.write(" ".join(words) + "\n")
     elif ended:
         fail(f"Job/step already completing or completed for job {number}")
     elif act == "hold":
@@ -86,14 +92,14 @@ def scontrol(jobs, words):
         fail(f"invalid keyword: {act}")
 
 
-def squeue(jobs, words):
+def squeue(jobs: Jobs, words: list[str]) -> None:
     given = options(words)
     for number, job in jobs.items():
         if given.get("states") == "all" or job["JobState"] in {"PENDING", "RUNNING", "SUSPENDED"}:
-            print(f"{number}|{job['Comment'] or '(null)'}")
+            sys.stdout.write(f"{number}|{job['Comment'] or '(null)'}\n")
 
 
-def scancel(jobs, words):
+def scancel(jobs: Jobs, words: list[str]) -> None:
     job = jobs.get(words[-1])
     if job is None:
         fail(f"scancel: error: Kill job error on job id {words[-1]}: Invalid job id specified")
@@ -101,11 +107,11 @@ def scancel(jobs, words):
         job.update(JobState="CANCELLED", ExitCode="0:15")
 
 
-def sacct(jobs, words):
+def sacct(jobs: Jobs, words: list[str]) -> None:
     fail("Slurm accounting storage is disabled")
 
 
-def main():
+def main() -> None:
     command, place = Path(sys.argv[0]).name, Path(sys.argv[0]).with_name("jobs.json")
     with place.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -120,4 +126,5 @@ def main():
             json.dump(jobs, file)
 
 
-main()
+if __name__ == "__main__":
+    main()

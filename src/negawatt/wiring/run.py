@@ -13,7 +13,7 @@ from negawatt import settings as configuration
 from negawatt.actions.run.book import Book, Entry
 from negawatt.actions.run.hearing import ENDING, heard_signals
 from negawatt.actions.run.ledgered import energy_of, saving_of
-from negawatt.actions.run.orders import Order
+from negawatt.actions.run.orders import Order, Plan
 from negawatt.actions.run.stint import Means
 from negawatt.actions.run.worker import Worker
 from negawatt.core.errors import UsageError
@@ -25,24 +25,37 @@ if TYPE_CHECKING:
     from negawatt.decisions.when import Job, Schedule
     from negawatt.settings import Settings
     from negawatt.signals.series import Series
+    from negawatt.wiring.grid import Named
 
 
 # ---------------------------------------------------------------- planning
 
 
+def read_once(provider: str) -> Named:
+    """The source itself where it is one file: a replay asks it many times a second."""
+    from negawatt.wiring import grid
+
+    if provider.startswith("file://") and " " not in provider.strip():
+        return grid.build(provider)
+    return provider
+
+
 def planned(order: Order, settings: Settings) -> Callable[[Job, datetime], Schedule]:
     """The planner of an order: decisions over the best outlook that can be had."""
+    known: list[Named] = []
 
     def plan(job: Job, now: datetime) -> Schedule:
         from negawatt.decisions.when import schedule
         from negawatt.wiring import grid
 
+        if not known:
+            known.append(read_once(order.provider))
         ahead = grid.outlook(
             order.zone,
             now,
             job.deadline,
             settings=settings,
-            provider=order.provider,
+            provider=known[0],
             now=now if order.pace.replayed else None,
         )
         found: Schedule = schedule(job, ahead.series)
@@ -120,6 +133,7 @@ def means_of(settings: Settings) -> Iterator[Means]:
     from negawatt.ledger import open_ledger
 
     runners: dict[str, Runner] = {}
+    plans: dict[tuple[str, str, bool], Plan] = {}
 
     def runner(order: Order) -> Runner:
         if order.runner not in runners:
@@ -128,11 +142,17 @@ def means_of(settings: Settings) -> Iterator[Means]:
 
     with open_ledger(settings.paths.ledger) as ledger:
 
+        def plan(order: Order) -> Plan:
+            key = order.zone, order.provider, order.pace.replayed
+            if key not in plans:
+                plans[key] = planned(order, settings)
+            return plans[key]
+
         def keep(kind: str, body: Mapping[str, Any]) -> None:
             ledger.append(kind, body)
 
         yield Means(
-            plan=lambda order: planned(order, settings),
+            plan=plan,
             actual=lambda order: observed(order, settings),
             runner=runner,
             keep=keep,

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_one_slot_is_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     told = said(capfd, "work", "--slots", "1", "--speed", "20000")
     times = sorted(tuple(part) for one in told["orders"] for part in one["stretches"])
     assert len(times) == 3
-    assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
 
 
 def test_the_list_is_for_people_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ Actual = Callable[[datetime, datetime], Series]
 
 _GUARD_S = 60.0
 _GUARD_SHARE = 0.02  # of the work
-_LOOK_S = 0.5  # within so many real seconds the loop has looked at the clock again
+_LOOK_S = 1.0  # a start, and an end seen, take no longer in real time
 
 
 class Phase(StrEnum):

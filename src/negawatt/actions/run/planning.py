@@ -9,7 +9,8 @@ from negawatt.actions.run.stint import Stint
 from negawatt.core.errors import NegawattError, UsageError
 from negawatt.decisions.when import Schedule
 
-_AGAIN = timedelta(minutes=30)  # of the signal: providers renew their forecasts that often
+#: In the time of the signal: providers renew their forecasts about that often.
+AGAIN = timedelta(minutes=30)
 
 _WORTH = 0.02  # less is within what forecasts change from one to the next
 
@@ -20,7 +21,7 @@ def due(stint: Stint, now: datetime) -> bool:
     began = progress.phase is not Phase.WAITING
     if progress.forced or (began and not order.interruptible):
         return False
-    if progress.planned_at is None or now - progress.planned_at >= _AGAIN:
+    if progress.planned_at is None or now - progress.planned_at >= AGAIN:
         return True
     return not began and bool(progress.stretches) and progress.stretches[-1].end <= now
 

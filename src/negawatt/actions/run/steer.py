@@ -56,6 +56,8 @@ def wish(order: Order, progress: Progress, now: datetime, safe: datetime | None 
         return Wish(
             "it takes longer than was told, and runs on to its end", forced=True, firm=running
         )
+    if progress.planned_at is None:
+        return Wish("it is not planned yet", run=False)
     for stretch in progress.stretches:
         if stretch.start <= now < stretch.end:
             return Wish(progress.because or "it is its time")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from negawatt.actions.run import planning
 from negawatt.actions.run.book import Book
@@ -28,6 +28,7 @@ from negawatt.core.errors import RunnerUnavailable
 from negawatt.core.runners import Act, Near, RunState
 
 _SHORTEST_S = 0.005
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _KEEP_S = 30.0  # progress is on disk that often, whatever happens
 _TRIES = 3
 _AGAIN_S = 5.0
@@ -79,6 +80,7 @@ class Worker:
         self._stints: dict[int, Stint] = {}
         self._watch = Watch(means.instruments)
         self._ticked = self._kept = steady()
+        self._until: dict[int, datetime] = {}
         self._cancelled: set[int] = set()
         self._nap_until: dict[int, float] = {}
         self._runs_since = self._ticked
@@ -94,14 +96,19 @@ class Worker:
             return None
         self._tick()
         self._ends()
-        for stint in self._stints.values():
-            now = stint.now()
-            if planning.due(stint, now):
-                planning.plan(stint, now)
+        more = self._plan_one()
         self._arrange()
         self._watch_them()
         self._keep_now_and_then()
-        return self._nap()
+        return _SHORTEST_S if more else self._nap()
+
+    def _plan_one(self) -> bool:
+        """Plan the order whose plan is oldest: one at a time, so that none starts late for it."""
+        due = [stint for stint in self._stints.values() if planning.due(stint, stint.now())]
+        if due:
+            stint = min(due, key=lambda one: (one.entry.progress.planned_at or _NEVER, one.number))
+            planning.plan(stint, stint.now())
+        return len(due) > 1
 
     def run(self, sleep: Callable[[float], object] = time.sleep, *, forever: bool = False) -> None:
         """Work until nothing is left, or for ever."""
@@ -195,7 +202,7 @@ class Worker:
 
     def _arrange(self) -> None:
         live = list(self._stints.values())
-        safe = self._safe(live)
+        safe = self._until = self._safe(live)
         wishes = {
             one.number: wish(one.order, one.entry.progress, one.now(), safe[one.number])
             for one in live
@@ -326,7 +333,8 @@ class Worker:
         edges = []
         for stint in self._stints.values():
             now, progress, order = stint.now(), stint.entry.progress, stint.order
-            change = next_change(order, progress, now, last_safe(order, progress))
+            safe = self._until.get(stint.number, last_safe(order, progress))
+            change = min(next_change(order, progress, now, safe), now + planning.AGAIN)
             edges.append(order.pace.real_s((change - now).total_seconds()))
             if progress.phase is Phase.RUNNING and stint.left_s > 0:
                 edges.append(order.pace.real_s(stint.left_s))

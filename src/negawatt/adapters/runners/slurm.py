@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -84,12 +85,10 @@ class SlurmRunner:
     def _known(self, key: str) -> str:
         """The job of that comment, among those that Slurm still holds or has kept."""
         told = self._ask("squeue", "--noheader", "--states=all", "--format=%i|%k")
-        try:
+        with suppress(RunnerUnavailable):  # no accounts here: squeue remembers for some minutes
             told += self._ask(
                 "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,Comment"
             )
-        except RunnerUnavailable:  # no accounts are kept here: squeue remembers for some minutes
-            pass
         for line in told.splitlines():
             number, _, comment = line.strip().partition("|")
             if comment.strip().removesuffix(_REQUEUE) == key:

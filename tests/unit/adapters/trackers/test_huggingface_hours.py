@@ -148,7 +148,7 @@ trainer(sys.argv[1], [hours]).train()
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: (folder / "checkpoint-5" / "trainer_state.json").exists(), "no checkpoint")
+        until((folder / "checkpoint-5" / "trainer_state.json").exists, "no checkpoint")
         until(lambda: any((folder / "checkpoint-5").glob("rng_state*")), "no whole checkpoint")
     finally:
         process.kill()
