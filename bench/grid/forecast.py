@@ -166,12 +166,15 @@ def figures(
 
 
 def one_call(history: Series) -> dict[str, float]:
-    """Seconds of one forecast, from the whole history. [s]"""
+    """Seconds of one forecast from the whole history, the least of five. [s]"""
     found = {}
     for hours in (24, 168):
-        begun = time.process_time()
-        Ridge().foresee(history, history.end, history.end + hours * HOUR)
-        found[f"ridge_{hours}h_s"] = round(time.process_time() - begun, 3)
+        taken = []
+        for _ in range(5):
+            begun = time.process_time()
+            Ridge().foresee(history, history.end, history.end + hours * HOUR)
+            taken.append(time.process_time() - begun)
+        found[f"ridge_{hours}h_s"] = round(min(taken), 3)
     return found
 
 

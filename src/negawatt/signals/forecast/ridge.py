@@ -145,7 +145,7 @@ class Learned:
 
     def __post_init__(self) -> None:
         targets = self.rows.targets(self.day)
-        usable = np.isfinite(targets).all(axis=1)
+        usable = np.asarray(np.isfinite(targets).all(axis=1))
         self.told = np.where(usable[:, None], np.column_stack([self.rows.features, targets]), 0.0)
         width, features = self.rows.past.per_day, self.rows.features.shape[1]
         self.weight = usable * self._fading(np.arange(len(usable)))
@@ -175,8 +175,16 @@ class Learned:
         )
 
     def _learn(self, until: int) -> None:
-        """Take in the rows up to a place, at most a day of them in one go."""
+        """Take in the rows up to a place: many days at once at first, then a day at most."""
         width, features = self.rows.past.per_day, self.rows.features.shape[1]
+        if self.until == 0:
+            self.until = until // width * width
+            told = self.told[: self.until].reshape(-1, width, self.told.shape[1])
+            told = np.ascontiguousarray(told.transpose(1, 0, 2))
+            weight = self.weight[: self.until].reshape(-1, width).T
+            weighed = told[:, :, :features] * weight[:, :, None]
+            self.products += weighed.transpose(0, 2, 1) @ told
+            self.counts += weight.sum(axis=1)
         for begin in range(self.until, until, width):
             rows = np.arange(begin, min(begin + width, until))
             times, told = rows % width, self.told[rows]

@@ -57,7 +57,7 @@ class Rows:
 
     def base(self, issues: Places) -> Table:
         """The means of the day that begins at each issue, [issues, a day]."""
-        return self.mean[issues[:, None] + np.arange(self.past.per_day)]
+        return np.asarray(self.mean[issues[:, None] + np.arange(self.past.per_day)])
 
 
 def rows_of(past: Past, days: int) -> Rows:
