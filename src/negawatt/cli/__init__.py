@@ -30,7 +30,7 @@ VERBS = MappingProxyType(
         "grid": "Show the carbon intensity of ZONE in the hours ahead, or what it was.",
         "place": "Choose which machines read and which write for whom.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
-        "run": "Run CMD in the cleanest hours before its deadline, and tell what that saved.",
+        "run": "Run CMD in the cleanest hours before its deadline.",
         "queue": "Keep jobs with deadlines, and run them in clean hours by turns.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
