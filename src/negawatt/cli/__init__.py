@@ -33,7 +33,7 @@ VERBS = MappingProxyType(
         "site": "Run a site with its own solar, battery and cooling at the fewest grams.",
         "backtest": "Tell what policies would have emitted, each with what was known then.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
-        "run": "Run CMD in the cleanest hours before its deadline, and tell what that saved.",
+        "run": "Run CMD in the cleanest hours before its deadline.",
         "queue": "Keep jobs with deadlines, and run them in clean hours by turns.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",

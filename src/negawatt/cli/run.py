@@ -68,7 +68,7 @@ def asked(cmd: tuple[str, ...], given: dict[str, Any]) -> Asked:
 def command(
     *, dry_run: bool, resume: int | None, as_json: bool, cmd: tuple[str, ...], **given: Any
 ) -> int:
-    """Run CMD in the cleanest hours there are before its deadline.
+    """Run CMD in the cleanest hours before its deadline.
 
     It waits, starts, and where it may pauses and goes on; it plans anew when newer forecasts are
     there. Whatever happens to forecasts, providers or the clock, it starts in time. Output,

@@ -255,3 +255,30 @@ def test_a_live_run_cannot_be_resumed(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [1.0] * 12)
     scene.book.hold(scene.book.add(scene.order(by=10)))
     assert main(["run", "--resume"]) == 2
+
+
+WORKS = """
+import os, signal, sys, time
+done = len(open(sys.argv[1]).read()) if os.path.exists(sys.argv[1]) else 0
+asked = []
+signal.signal(signal.SIGUSR1, lambda *_: asked.append(1))
+while done < 50:
+    time.sleep(0.07)
+    done += 1
+    if asked or done == 50:
+        open(sys.argv[1], "w").write("x" * done)
+        raise SystemExit(75 if done < 50 else 0)
+"""
+
+
+@pytest.mark.slow
+def test_it_stands_at_a_checkpoint_and_goes_on_from_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--deadline", "+46h", "--duration", "14h", "--checkpoint", "USR1", "--json"]
+    words += replay(tmp_path, speed=14_400)
+    kept = tmp_path / "kept"
+    assert main(["run", *words, "--", sys.executable, "-S", "-c", WORKS, str(kept)]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["resumes"] >= 1
+    assert kept.read_text(encoding="ascii") == "x" * 50

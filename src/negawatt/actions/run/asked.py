@@ -25,7 +25,8 @@ def seconds(text: str, what: str = "duration") -> float:
     """
     pieces = _PIECE.findall(text.replace(" ", ""))
     whole = "".join(number + unit for number, unit in pieces)
-    if not pieces or whole != text.replace(" ", ""):
+    bare = len(pieces) > 1 and not all(unit for _, unit in pieces)  # 1h30: of what?
+    if not pieces or bare or whole != text.replace(" ", ""):
         raise UsageError(f"{text!r} is no {what}", fix="write it as 2h, 90m, 1h30m, 2d or 45s")
     found = sum(float(number) * _UNITS[unit] for number, unit in pieces)
     if found > _LONGEST_S:

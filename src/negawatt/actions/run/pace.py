@@ -30,6 +30,7 @@ class Pace:
     Raises:
         UsageError: time would stand still or run backwards.
 
+    >>> from datetime import UTC, timedelta
     >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
     >>> hours = Pace(3600, began=noon, shown=datetime(2020, 6, 1, tzinfo=UTC))
     >>> hours.moment(noon + timedelta(seconds=5)).isoformat()

@@ -55,7 +55,7 @@ def mean_over(series: Series, start: datetime, end: datetime) -> float | None:
     """Mean of a series from one moment to another; None where any of that time has no value.
 
     >>> from datetime import UTC
-    >>> from negawatt.core.grid import Basis, Status
+    >>> from negawatt.core.grid import GRAMS_PER_KWH, Basis, Status, Topic
     >>> day = Series(
     ...     zone="DE", topic=Topic.CARBON, unit=GRAMS_PER_KWH, basis=Basis(), source="file",
     ...     status=Status.MEASURED, start=datetime(2026, 1, 1, tzinfo=UTC),

@@ -164,5 +164,5 @@ def _tls(server: str, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ss
             for file, key in zip(files, ("certificate", "key"), strict=True):
                 file.touch(0o600)
                 file.write_bytes(base64.b64decode(user[f"client-{key}-data"]))
-            context.load_cert_chain(*files)
+            context.load_cert_chain(str(files[0]), str(files[1]))
     return context

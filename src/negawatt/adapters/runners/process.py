@@ -211,7 +211,7 @@ class ProcessRunner:
             self._hook(how, pid, place)
         until = time.monotonic() + float(options.get("checkpoint_s", _CHECKPOINT_S))
         while time.monotonic() < until:
-            if (turn / "ended.json").exists() or _alive(turn) is None:
+            if (turn / "ended.json").exists() or _alive(turn, "supervisor") is None:
                 return
             time.sleep(_TICK_S)
         self._stop(turn, pid)  # it did not answer: it keeps its memory instead

@@ -67,8 +67,8 @@ class HoursCallback(TrainerCallback):
     @staticmethod
     def last(folder: str | Path) -> str | None:
         """The newest checkpoint of a folder; None where there is none, which begins anew."""
-        found: str | None = get_last_checkpoint(str(folder)) if Path(folder).is_dir() else None
-        return found
+        newest: Callable[[str], str | None] = get_last_checkpoint
+        return newest(str(folder)) if Path(folder).is_dir() else None
 
     def exit(self) -> None:
         """End the program with status 75 if the training was left before its end."""
