@@ -51,11 +51,14 @@ def plan(stint: Stint, now: datetime) -> None:
         stint.keep(planned_at=now)
         return
     changed = _starts(schedule) != _starts_of(stint)
+    # once its hour has come "at once" says nothing: why that hour was waited for does
+    comes_true = bool(progress.because) and schedule.start <= now + timedelta(seconds=1)
+    because = progress.because if comes_true else schedule.because
     stint.keep(
         "planned" if changed else "",
         stretches=schedule.stretches,
         planned_at=now,
-        because=schedule.because,
+        because=because,
         fallback=schedule.fallback,
         expected=progress.expected or schedule.saving,
         body={"stretches": schedule.stretches, "because": schedule.because} if changed else {},
