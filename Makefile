@@ -140,6 +140,10 @@ bench-compress: $(VENV)/.smollm2 $(VENV)/.engines .venv-compress/.ready ## set n
 bench-gpu: $(VENV)/.negawatt ## measure the windows of a calibration on an NVIDIA GPU
 	@$(BIN)/python bench/gpu/calibrate.py
 
+.PHONY: bench-grid
+bench-grid: $(VENV)/.negawatt ## try forecasts and policies on years of grid signals, beside published figures
+	@for script in bench/grid/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
 .PHONY: docs
 docs: $(VENV)/.docs ## build the documentation into site/
 	@$(BIN)/python docs/generate.py

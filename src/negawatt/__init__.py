@@ -23,20 +23,27 @@ if TYPE_CHECKING:
     from negawatt.wiring import optimize as optimize
     from negawatt.wiring import predict as predict
     from negawatt.wiring.agree import agree as agree
+    from negawatt.wiring.backtest import backtest as backtest
     from negawatt.wiring.design import design as design
     from negawatt.wiring.engines import engines as engines
     from negawatt.wiring.explain import explain as explain
     from negawatt.wiring.foretell import foretell as foretell
     from negawatt.wiring.place import place as place
+    from negawatt.wiring.plan import plan as plan
     from negawatt.wiring.prune import prune as prune
     from negawatt.wiring.quantise import quantise as quantise
+    from negawatt.wiring.site import site as site
+    from negawatt.wiring.wait import clean as clean
+    from negawatt.wiring.wait import wait_for_clean as wait_for_clean
 
     __version__: str
 
 __all__ = [
     "__version__",
     "agree",
+    "backtest",
     "callback",
+    "clean",
     "design",
     "engines",
     "explain",
@@ -44,16 +51,21 @@ __all__ = [
     "measure",
     "optimize",
     "place",
+    "plan",
     "predict",
     "prune",
     "quantise",
+    "site",
     "tracker",
+    "wait_for_clean",
 ]
 
 _HOMES = MappingProxyType(
     {
         "agree": "negawatt.wiring.agree",
+        "backtest": "negawatt.wiring.backtest",
         "callback": "negawatt.meters.tracking",
+        "clean": "negawatt.wiring.wait",
         "design": "negawatt.wiring.design",
         "engines": "negawatt.wiring.engines",
         "explain": "negawatt.wiring.explain",
@@ -62,10 +74,13 @@ _HOMES = MappingProxyType(
         "measure": "negawatt.meters",
         "optimize": "negawatt.wiring",
         "place": "negawatt.wiring.place",
+        "plan": "negawatt.wiring.plan",
         "predict": "negawatt.wiring",
         "prune": "negawatt.wiring.prune",
         "quantise": "negawatt.wiring.quantise",
+        "site": "negawatt.wiring.site",
         "tracker": "negawatt.meters.tracking",
+        "wait_for_clean": "negawatt.wiring.wait",
     }
 )
 

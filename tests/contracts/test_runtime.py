@@ -284,6 +284,15 @@ def test_fast_logits_point_the_same_way(
     assert fast @ exact / np.linalg.norm(fast) / np.linalg.norm(exact) > 0.995
 
 
+def test_little_memory_changes_no_answer(runtime: Runtime, base: Path) -> None:
+    tokens = some_tokens(1, 12)
+    said = []
+    for lean in (False, True):
+        with runtime.open(base, RunOptions(threads=1, steps="read", lean=lean)) as opened:
+            said.append(opened.forward(tokens))
+    np.testing.assert_allclose(said[1], said[0], atol=1e-4)
+
+
 def test_more_threads_change_nothing(runtime: Runtime, base: Path, session: Session) -> None:
     tokens = some_tokens(1, 12)
     with runtime.open(base, RunOptions(threads=2, precision="exact")) as other:

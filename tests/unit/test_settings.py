@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from negawatt.core.records import Workload
 # One good value for every setting, as text, with what it becomes.
 GOOD = {
     "paths.ledger": ("/l.db", Path("/l.db")),
+    "paths.queue": ("/q.db", Path("/q.db")),
     "paths.cache": ("/c", Path("/c")),
     "paths.data": ("/d", Path("/d")),
     "run.runtime": ("torch", "torch"),
@@ -29,6 +31,9 @@ GOOD = {
     "carbon.intensity": ("24.5", GramsPerKWh(24.5)),
     "hub.offline": ("yes", True),
     "meters.outside": ("shelly://a  tasmota://b/1", "shelly://a tasmota://b/1"),
+    "grid.zone": ("US-CAL-CISO", "US-CAL-CISO"),
+    "grid.providers": ("uk://  file:///g.csv?unit=kg", "uk:// file:///g.csv?unit=kg"),
+    "grid.max_age": ("1.5", timedelta(hours=1.5)),
 }
 BAD = {
     "run.runtime": "abacus",
@@ -39,6 +44,9 @@ BAD = {
     "carbon.intensity": "-3",
     "hub.offline": "perhaps",
     "meters.outside": "192.0.2.7",
+    "grid.zone": "DE?",
+    "grid.providers": "weather-frog://",
+    "grid.max_age": "soon",
 }
 
 

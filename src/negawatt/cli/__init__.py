@@ -17,6 +17,7 @@ from negawatt.core.errors import NegawattError
 VERBS = MappingProxyType(
     {
         "optimize": "Find the variant of MODEL that spends the fewest joules.",
+        "plan": "Tell when and where a job runs cleanest, and why.",
         "measure": "Run CMD and tell its energy and carbon, like `time` tells its seconds.",
         "predict": "Tell the joules per token of MODEL before running it.",
         "calibrate": "Learn what a device takes from windows measured on it, for predictions.",
@@ -27,8 +28,13 @@ VERBS = MappingProxyType(
         "cache": "Tell what narrower key-value caches lose and take when MODEL writes.",
         "endpoint": "Tell how well and fast a server at ADDRESS serves, beside its base.",
         "explain": "Tell where the joules of requests to MODEL go, and what would make them fewer.",
+        "grid": "Show the carbon intensity of ZONE in the hours ahead, or what it was.",
         "place": "Choose which machines read and which write for whom.",
+        "site": "Run a site with its own solar, battery and cooling at the fewest grams.",
+        "backtest": "Tell what policies would have emitted, each with what was known then.",
         "design": "Explore accelerators that would run MODEL on the fewest joules.",
+        "run": "Run CMD in the cleanest hours before its deadline.",
+        "queue": "Keep jobs with deadlines, and run them in clean hours by turns.",
         "report": "Show what was found: totals of a ledger, or the result of an optimisation.",
         "footprint": "Tell what an energy means outside the machine, each figure with its source.",
         "ledger": "Look into the ledger, verify and sign it, take it elsewhere.",
@@ -42,6 +48,7 @@ _INTERRUPTED = MappingProxyType(
     {
         "optimize": "finished steps are kept: the same command goes on from there",
         "measure": "the command it ran was interrupted too",
+        "run": "the command runs on where it had begun: `negawatt run --resume` goes on with it",
         "quantise": "finished layers are kept: the same command goes on from there",
         "prune": "finished steps are kept: the same command goes on from there",
         "agree": "finished steps are kept: the same command goes on from there",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from negawatt.core.aside import stdout_aside
+
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
 
@@ -138,6 +140,9 @@ def command(
 def progress_shown(stages: Mapping[str, float] | None = None) -> Iterator[Progress]:
     """Show the stages on standard error: a bar with time left, or lines when it is no terminal.
 
+    Standard output is for the result alone: what a library writes there meanwhile, from C or from
+    Python, goes to standard error too.
+
     Args:
         stages: In order, with the share of the whole each takes; those of `optimize` when None.
     """
@@ -146,7 +151,8 @@ def progress_shown(stages: Mapping[str, float] | None = None) -> Iterator[Progre
 
         stages = STAGES
     if not sys.stderr.isatty():
-        yield _lines(stages)
+        with stdout_aside():
+            yield _lines(stages)
         return
     from rich.console import Console
     from rich.progress import (
@@ -157,16 +163,19 @@ def progress_shown(stages: Mapping[str, float] | None = None) -> Iterator[Progre
         TimeRemainingColumn,
     )
 
-    with Progress(
-        TextColumn("[bold]{task.description:<28}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("left about"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bars:
+    with (
+        stdout_aside(),
+        Progress(
+            TextColumn("[bold]{task.description:<28}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left about"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as bars,
+    ):
         task = bars.add_task("starting", total=1.0)
 
         def tell(stage: str, share: float) -> None:

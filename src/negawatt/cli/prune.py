@@ -51,7 +51,8 @@ _STAGES = {
 @click.option(
     "--heal",
     metavar="BUDGET",
-    help="Let the base teach what is left, for a time or an energy: 5m, 300s, 2Wh, 500J.",
+    help="Let the base teach what is left, for a time or an energy: 5m, 300s, 2Wh, 500J. All joules "
+    "of learning count, those of the machine at rest included.",
 )
 @click.option(
     "--healing",
@@ -60,6 +61,15 @@ _STAGES = {
     show_default=True,
     metavar="NAME",
     help="What moves: weights, or lora for small matrices beside them.",
+)
+@click.option(
+    "--healing-states",
+    "states",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="WEIGHT",
+    help="What the base's hidden states weigh beside its answers; 0 learns answers alone.",
 )
 @click.option(
     "--out",
@@ -89,6 +99,7 @@ def command(
     importance: str,
     heal: str | None,
     how: str,
+    states: float,
     out: Path | None,
     text: str | None,
     task: str | None,
@@ -124,6 +135,7 @@ def command(
             importance=importance,
             heal=heal,
             how=how,
+            states=states,
             out=out,
             text=text,
             task=task,

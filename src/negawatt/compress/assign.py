@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
+from negawatt.core.aside import stdout_aside
 from negawatt.core.errors import BudgetUnreachable
 
 if TYPE_CHECKING:
@@ -87,17 +88,18 @@ def assign(
         )
     # Scaled to order one: HiGHS works with absolute tolerances near 1e-7.
     loss_scale = float(np.abs(loss).max()) or 1.0
-    result = milp(
-        c=loss / loss_scale,
-        integrality=np.ones(len(loss)),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(_one_of_each(groups, len(loss)), 1, 1),
-            LinearConstraint(csr_array(energy[None, :] * (_SCALE / budget)), -np.inf, _SCALE),
-            *(room.rows(len(loss)) if room else ()),
-        ],
-        options={"mip_rel_gap": _GAP, "time_limit": _TIME_LIMIT_S},
-    )
+    with stdout_aside():  # HiGHS tells there of every solution that it repairs
+        result = milp(
+            c=loss / loss_scale,
+            integrality=np.ones(len(loss)),
+            bounds=Bounds(0, 1),
+            constraints=[
+                LinearConstraint(_one_of_each(groups, len(loss)), 1, 1),
+                LinearConstraint(csr_array(energy[None, :] * (_SCALE / budget)), -np.inf, _SCALE),
+                *(room.rows(len(loss)) if room else ()),
+            ],
+            options={"mip_rel_gap": _GAP, "time_limit": _TIME_LIMIT_S},
+        )
     if result.x is None:
         raise BudgetUnreachable(
             f"no assignment was found: {result.message}",
@@ -114,14 +116,15 @@ def shadow_price(loss: Floats, energy: Floats, groups: Sequence[slice], budget: 
     0.6
     """
     loss_scale = float(np.abs(loss).max()) or 1.0
-    result = linprog(
-        c=loss / loss_scale,
-        A_ub=csr_array(energy[None, :] / budget),
-        b_ub=[1.0],
-        A_eq=_one_of_each(groups, len(loss)),
-        b_eq=np.ones(len(groups)),
-        bounds=(0, 1),
-    )
+    with stdout_aside():
+        result = linprog(
+            c=loss / loss_scale,
+            A_ub=csr_array(energy[None, :] / budget),
+            b_ub=[1.0],
+            A_eq=_one_of_each(groups, len(loss)),
+            b_eq=np.ones(len(groups)),
+            bounds=(0, 1),
+        )
     if result.x is None:
         return 0.0
     return max(0.0, -float(result.ineqlin.marginals[0])) * loss_scale / budget

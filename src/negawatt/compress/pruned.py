@@ -114,6 +114,8 @@ class Healing:
     after: float
     kept: bool  # whether its outcome is what was written
     seconds: float = 0.0  # by the wall [s]
+    joules: float = 0.0  # of learning, at rest included; a counter's, or modelled [J]
+    states: float = 0.0  # weight of hidden states beside answers
 
 
 @dataclass(frozen=True, slots=True)

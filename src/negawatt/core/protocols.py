@@ -78,6 +78,8 @@ class RunOptions:
         cache: Bits of the key-value cache. "own" leaves it to the artifact, which may
             say what it is meant to be served with, and else to the engine. Exact
             precision keeps it in float32.
+        lean: Hold as little memory as the engine can, whatever time that takes. For sessions
+            whose answers count and whose time does not: they agree to the rounding of float32.
 
     Raises:
         UsageError: exact precision is asked for with a narrower cache.
@@ -87,6 +89,7 @@ class RunOptions:
     precision: Precision = "fast"
     steps: Steps = "any"
     cache: Cache = "own"
+    lean: bool = False
 
     def __post_init__(self) -> None:
         if self.precision == "exact" and self.cache != "own":

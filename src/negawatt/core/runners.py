@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class RunState(StrEnum):
@@ -96,8 +96,23 @@ class Runner(Protocol):
         """
 
 
+@runtime_checkable
 class Scales(Protocol):
     """A `Runner` that can change how many nodes a task has while it runs."""
 
     def scale(self, handle: str, nodes: int) -> None:
         """Ask for so many nodes from now on; 0 pauses it."""
+
+
+@runtime_checkable
+class Near(Protocol):
+    """A `Runner` whose tasks run on this machine, so that what they take can be seen here."""
+
+    def cpu_s(self, handle: str) -> float:
+        """CPU time so far of a task and everything it started. [s]"""
+
+    def ended_at(self, handle: str) -> datetime | None:
+        """When it ended; None while it has not, and where nobody noted it."""
+
+    def signal(self, handle: str, number: int) -> None:
+        """Pass a signal on to what runs."""

@@ -25,7 +25,7 @@ from negawatt.core.levels import gaps
 from negawatt.core.protocols import Kernel, RunOptions, Runtime
 from negawatt.core.records import Format
 
-VERSION = 4  # of the procedure; tables of another one are measured again
+VERSION = 5  # of the procedure; tables of another one are measured again
 
 _WEIGHT_BYTES = 16 * 2**20  # of 8-bit weights multiplied in one run
 _CACHE_BYTES = 64 * 2**20  # rewritten before a timing, so that weights come from memory
@@ -108,7 +108,9 @@ def measure_costs(
     """Time every wanted product that the table does not hold yet.
 
     All formats of a shape are timed in turn, round after round, so that a
-    drift of the machine's speed falls on all of them alike.
+    drift of the machine's speed falls on all of them alike. So a shape that lacks
+    one of them, such as a format that is newer than the table, is timed anew in
+    all that are known.
 
     Args:
         runtime: Whose kernels to time.
@@ -123,18 +125,25 @@ def measure_costs(
     clock = clock or SystemClock()
     rows: list[CostRow] = []
     for done, shape in enumerate(wanted.shapes):
-        missing = [
-            fmt
-            for fmt in wanted.formats
-            if fmt.fits(shape.cols)
-            and not all(
-                table.has(shape, fmt, threads=wanted.threads, tokens=t) for t in wanted.tokens
-            )
-        ]
-        for formats in _beside_each_other(shape, missing):
+        for formats in _beside_each_other(shape, _to_time(runtime, shape, wanted, table)):
             rows += _time_shape(runtime, shape, formats, wanted, clock)
         on_shape(done + 1, len(wanted.shapes))
     return table.with_rows(rows)
+
+
+def _to_time(runtime: Runtime, shape: Shape, wanted: Wanted, table: CostTable) -> list[Format]:
+    """Every wanted format that fits and those known already; none when nothing is lacking."""
+    fitting = [fmt for fmt in wanted.formats if fmt.fits(shape.cols)]
+    if all(
+        table.has(shape, fmt, threads=wanted.threads, tokens=tokens)
+        for fmt in fitting
+        for tokens in wanted.tokens
+    ):
+        return []
+    known = {
+        row.format for row in table.rows if (row.shape, row.threads) == (shape, wanted.threads)
+    }
+    return [*fitting, *(fmt for fmt in runtime.formats if fmt in known and fmt not in fitting)]
 
 
 def _copies(shape: Shape) -> int:

@@ -52,7 +52,8 @@ def show(found: Pruned, console: Console) -> None:
     if healing is not None:
         rows["healing"] = (
             f"{healing.how}, {healing.steps:,} steps, {healing.tokens:,} tokens, "
-            f"{plain(healing.seconds)} s"
+            f"{plain(healing.seconds)} s, {plain(healing.joules)} J with the machine at rest in it"
+            + (f", hidden states weighing {healing.states:g}" if healing.states else "")
         )
     for pace in found.paces:
         rows[f"CPU time of {pace.phase} in {pace.engine.split()[0]}"] = (

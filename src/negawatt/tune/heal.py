@@ -1,6 +1,7 @@
 """Teach a changed model to answer as its base does: distillation on plain text.
 
-The base answers, the changed model is moved towards that. No labels are needed, and nothing
+The base answers, the changed model is moved towards that, and towards the base's hidden states
+where that is asked for. No labels are needed, and nothing
 is learned that the base does not know. Either all weights of the blocks move, or small
 matrices beside them, which are added to the weights at the end (Hu et al. 2022,
 arXiv 2106.09685).
@@ -9,7 +10,7 @@ arXiv 2106.09685).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from negawatt.compress.pruned import Healing
-from negawatt.compress.pruning.answers import Answering, answering
+from negawatt.compress.pruning.answers import Answering, answering, unlike
 from negawatt.compress.pruning.folder import opened, write
 from negawatt.core.errors import NumericsGateFailed, TextError
+from negawatt.meters import measure
 from negawatt.tune.lesson import LORA, WEIGHTS
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def heal(
     lesson: Lesson,
     out: Path,
     progress: Callable[[float], None] = lambda share: None,
+    gone: Sequence[int] = (),
 ) -> tuple[ModelSource, Healing]:
     """Teach `student` what the model in `teacher` answers, and write it into `out`.
 
@@ -62,6 +65,7 @@ def heal(
         lesson: How.
         out: Made when everything is done.
         progress: Told the share of the budget that is used.
+        gone: Blocks of the base that the student lacks.
 
     Raises:
         NumericsGateFailed: the weights stopped being numbers.
@@ -74,7 +78,7 @@ def heal(
     held = held[: max(1, _JUDGED // held.shape[1])]
     before = _distance(way, model, base, held)
     start = time.perf_counter()
-    learner = _Learner(model, base, way, lesson, out.with_name(f"{out.name}.state"))
+    learner = _Learner((model, base, gone), way, lesson, out.with_name(f"{out.name}.state"))
     steps, tokens = learner.learn(text, progress)
     after = _distance(way, model, base, held)
     if not np.isfinite(after):
@@ -82,7 +86,17 @@ def heal(
             "healing made weights that are no numbers", fix="heal with lora, or leave --heal out"
         )
     seconds = time.perf_counter() - start
-    told = Healing(lesson.how, steps, tokens, before, after, after < before, seconds)
+    told = Healing(
+        how=lesson.how,
+        steps=steps,
+        tokens=tokens,
+        before=before,
+        after=after,
+        kept=after < before,
+        seconds=seconds,
+        joules=learner.joules,
+        states=lesson.states,
+    )
     made = write(student, model, out) if told.kept else student
     learner.forget()
     return made, told
@@ -113,35 +127,41 @@ class _Low(nn.Module):
 class _Learner:
     """A model on its way back to its base."""
 
-    def __init__(self, model: Any, base: Any, way: Answering, lesson: Lesson, state: Path) -> None:
-        self._model, self._base, self._way = model, base, way
+    def __init__(
+        self, models: tuple[Any, Any, Sequence[int]], way: Answering, lesson: Lesson, state: Path
+    ) -> None:
+        self._model, self._base, self._gone = models
+        self._way = way
         self._lesson, self._state = lesson, state
         torch.manual_seed(lesson.seed)
-        self._moving = _set_free(model, lesson.how)
+        self._moving = _set_free(self._model, lesson.how)
         self._optimiser = torch.optim.AdamW(
             self._moving.values(), lr=_RATES[lesson.how], weight_decay=0.0, betas=(0.9, 0.98)
         )
         self._steps = self._tokens = 0
-        self._seconds = self._cpu = 0.0  # of earlier runs
+        self._seconds = 0.0  # of earlier runs
+        self.joules = 0.0  # of all that was learned
 
     def learn(
         self, windows: NDArray[np.int64], progress: Callable[[float], None]
     ) -> tuple[int, int]:
         """Go on until the budget is used up; returns steps and tokens."""
         self._remember()
-        start, cpu, saved = time.perf_counter(), time.process_time(), time.perf_counter()
+        earlier, before, saved = self._seconds, self.joules, time.perf_counter()
         lesson = self._lesson
-        while True:
-            seconds = self._seconds + time.perf_counter() - start
-            spent = self._cpu + time.process_time() - cpu
-            share = lesson.budget.used(seconds, spent * lesson.joules_per_cpu_s)
-            if share >= 1:
-                break
-            self._step(self._dealt(windows), share)
-            progress(min(1.0, share))
-            if time.perf_counter() - saved > _SAVED:
-                self._save(seconds, spent)
-                saved = time.perf_counter()
+        with measure("heal") as window:
+            while True:
+                so_far = window.result  # joules at rest are in it: they are spent on learning too
+                self._seconds = earlier + so_far.wall_s
+                self.joules = before + so_far.energy.value
+                share = lesson.budget.used(self._seconds, self.joules)
+                if share >= 1:
+                    break
+                self._step(self._dealt(windows), share)
+                progress(min(1.0, share))
+                if time.perf_counter() - saved > _SAVED:
+                    self._save()
+                    saved = time.perf_counter()
         if lesson.how == LORA:
             _merge(self._model)
         self._model.eval().requires_grad_(requires_grad=False)
@@ -165,9 +185,7 @@ class _Learner:
         return torch.from_numpy(picked)
 
     def _step(self, tokens: torch.Tensor, share: float) -> None:
-        with torch.no_grad():
-            wanted = self._way.said(self._base, tokens)
-        loss = self._way.apart(self._way.said(self._model, tokens), wanted)
+        loss = self.loss(tokens)
         self._optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._moving.values(), _NORM)
@@ -178,12 +196,24 @@ class _Learner:
         self._steps += 1
         self._tokens += tokens.numel()
 
-    def _save(self, seconds: float, cpu: float) -> None:
+    def loss(self, tokens: torch.Tensor) -> torch.Tensor:
+        """How far the model's answers, and its states where they count, are from the base's."""
+        way, weight = self._way, self._lesson.states
+        if not weight:
+            with torch.no_grad():
+                wanted = way.said(self._base, tokens)
+            return way.apart(way.said(self._model, tokens), wanted)
+        with torch.no_grad():
+            wanted, theirs = way.thought(self._base, tokens)
+        found, own = way.thought(self._model, tokens)
+        return way.apart(found, wanted) + weight * unlike(own, theirs, self._gone)
+
+    def _save(self) -> None:
         partial = self._state.with_name(f"{self._state.name}.partial")
         kept = {
             "weights": {name: one.detach() for name, one in self._moving.items()},
             "optimiser": self._optimiser.state_dict(),
-            "told": [self._steps, self._tokens, seconds, cpu],
+            "told": [self._steps, self._tokens, self._seconds, self.joules],
         }
         torch.save(kept, partial)
         partial.replace(self._state)
@@ -196,7 +226,7 @@ class _Learner:
             for name, one in self._moving.items():
                 one.copy_(kept["weights"][name])
         self._optimiser.load_state_dict(kept["optimiser"])
-        self._steps, self._tokens, self._seconds, self._cpu = kept["told"]
+        self._steps, self._tokens, self._seconds, self.joules = kept["told"]
 
 
 def _set_free(model: Any, how: str) -> dict[str, nn.Parameter]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from negawatt.core import registry
 from negawatt.core.clock import SystemClock
 from negawatt.core.codec import encode
 from negawatt.core.errors import RuntimeUnavailable, UsageError
+from negawatt.wiring.asked import settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Effort, Order, Progress, Tools
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from negawatt.settings import Settings
 
 _WINDOW_S = 1.5  # of rest and of work, to tell what a CPU-second adds
-#: Bytes of weights from which a model is worked on in processes apart.
-LARGE = 64 * 2**20
 _WIDE = 16  # bits
 _EMBEDDED = "openvino"
 _WORK_BYTES = 2**20  # hashed at a time
@@ -206,13 +204,9 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
     """
     from negawatt import reports
 
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.optimize.order import Effort, Order
     from negawatt.actions.optimize.run import optimize as run
-    from negawatt.models import origin
     from negawatt.reports import cards
 
     order = Order(
@@ -228,10 +222,8 @@ def optimize(  # noqa: PLR0913  # as many choices as the command has
         effort=effort or Effort(),
         cache=settings.run.cache,
     )
-    size = origin.weight_bytes(model)
-    small = size is not None and size < LARGE
     closed: list[Window] = []
-    outcome = run(order, tools(settings, progress, small=small), then=closed.append)
+    outcome = run(order, tools_for(model, settings, progress), then=closed.append)
     reports.write(outcome, order.out)
     cards.write(cards.of_outcome(outcome, settings.carbon.intensity), order.out, outcome.artifacts)
     record(settings, order, outcome, closed[0])
@@ -290,10 +282,7 @@ def predict(
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.predict import Question
     from negawatt.actions.predict import predict as run
     from negawatt.core.records import Format

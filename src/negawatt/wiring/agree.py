@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
 from negawatt import wiring
+from negawatt.wiring.asked import settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
@@ -47,13 +46,9 @@ def agree(  # noqa: PLR0913  # as many choices as the command has
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.agree.job import Wish
     from negawatt.actions.agree.job import agree as run
-    from negawatt.models import origin
 
     wish = Wish(
         base=base,
@@ -65,9 +60,7 @@ def agree(  # noqa: PLR0913  # as many choices as the command has
         context=context,
         seed=settings.run.seed,
     )
-    size = origin.weight_bytes(base)
-    small = size is not None and size < wiring.LARGE
-    found = run(wish, wiring.tools(settings, progress, small=small))
+    found = run(wish, tools_for(base, settings, progress))
     if html is not None:
         from negawatt.reports.agreed import page
         from negawatt.reports.files import replace_all

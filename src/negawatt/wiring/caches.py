@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
-from negawatt import wiring
 from negawatt.core.errors import UsageError
+from negawatt.wiring.asked import at_work, forms_at, settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.caches import Caches
@@ -50,34 +47,20 @@ def caches(  # noqa: PLR0913  # as many choices as the command has
             f"{tokens} tokens and contexts of {list(contexts)} cannot be measured",
             fix=f"give at least {_FEWEST} tokens and contexts of at least 1",
         )
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.caches import Wish
     from negawatt.actions.caches import caches as compare
-    from negawatt.actions.optimize import stages
-    from negawatt.actions.optimize.folder import claimed
-    from negawatt.actions.optimize.order import Order, fingerprint
-    from negawatt.models import origin
+    from negawatt.actions.optimize.order import Order
 
-    name = re.sub(r"[^\w.-]+", "-", Path(model).name) or "model"
-    place = out or settings.paths.cache / "engines" / f"{name}-{fingerprint(model)[:8]}"
     order = Order(
         model=model,
         max_loss=max_loss,
         workload=settings.run.workload,
-        out=place,
+        out=out or forms_at(model, settings),
         seed=settings.run.seed,
         threads=settings.run.threads,
         text=text,
     )
-    size = origin.weight_bytes(model)
-    tools = wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
-    with claimed(place) as work:
-        try:
-            tools.workshop.change(tools.reference)
-            source = tools.workshop.call(stages.prepared, tools, order, work)
-            return compare(order, tools, work, source, Wish(tuple(contexts), tokens))
-        finally:
-            tools.workshop.close()
+    tools = tools_for(model, settings, progress)
+    with at_work(order, tools) as (work, source):
+        return compare(order, tools, work, source, Wish(tuple(contexts), tokens))

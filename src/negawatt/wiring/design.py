@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from negawatt import settings as configuration
 from negawatt.core.errors import UsageError
+from negawatt.wiring.asked import settings_of
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
@@ -41,10 +40,7 @@ def design(
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.design import Question
     from negawatt.actions.design import design as run
     from negawatt.core.records import Workload

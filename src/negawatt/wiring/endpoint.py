@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
 from negawatt import wiring
 from negawatt.core import registry
 from negawatt.core.errors import UsageError
+from negawatt.wiring.asked import at_work, forms_at, settings_of
 
 if TYPE_CHECKING:
     from negawatt.actions.endpoint import Served
@@ -55,28 +53,21 @@ def endpoint(  # noqa: PLR0913  # as many choices as the command has
     """
     if tokens < _FEWEST:
         raise UsageError(f"{tokens} tokens are too few", fix=f"score at least {_FEWEST}")
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     door: Endpoint = registry.build(
         registry.ENDPOINTS, kind, address, model=model, key=os.environ.get(KEY, "")
     )
     from negawatt.actions.endpoint import compare_served
-    from negawatt.actions.optimize import stages
-    from negawatt.actions.optimize.folder import claimed
-    from negawatt.actions.optimize.order import Order, fingerprint
+    from negawatt.actions.optimize.order import Order
 
-    name = re.sub(r"[^\w.-]+", "-", Path(base).name) or "model"
     order = Order(
         model=base,
         max_loss=max_loss,
         workload=settings.run.workload,
-        out=settings.paths.cache / "engines" / f"{name}-{fingerprint(base)[:8]}",
+        out=forms_at(base, settings),
         seed=settings.run.seed,
         text=text,
     )
     tools = wiring.reading_tools(settings, progress)
-    with claimed(order.out) as work:
-        source = stages.prepared(tools, order, work)
+    with at_work(order, tools) as (work, source):
         return compare_served(order, tools, work, source, (door, tokens))

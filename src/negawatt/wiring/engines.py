@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
-from negawatt import wiring
+from negawatt.wiring.asked import at_work, forms_at, settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.engines import Comparison
@@ -36,32 +33,19 @@ def engines(
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-    from negawatt.actions.optimize import stages
-    from negawatt.actions.optimize.engines import compare
-    from negawatt.actions.optimize.folder import claimed
-    from negawatt.actions.optimize.order import Order, fingerprint
-    from negawatt.models import origin
+    settings = settings_of(flags)
+    from negawatt.actions.optimize.engines import compare, state_race
+    from negawatt.actions.optimize.order import Order
 
-    name = re.sub(r"[^\w.-]+", "-", Path(model).name) or "model"
-    place = out or settings.paths.cache / "engines" / f"{name}-{fingerprint(model)[:8]}"
     order = Order(
         model=model,
         max_loss=_ANY_LOSS,
         workload=settings.run.workload,
-        out=place,
+        out=out or forms_at(model, settings),
         seed=settings.run.seed,
         threads=settings.run.threads,
     )
-    size = origin.weight_bytes(model)
-    tools = wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
-    with claimed(place) as work:
-        try:
-            tools.workshop.change(tools.reference)
-            source = tools.workshop.call(stages.prepared, tools, order, work)
-            return compare(order, tools, work, source)
-        finally:
-            tools.workshop.close()
+    tools = tools_for(model, settings, progress)
+    with at_work(order, tools) as (work, source):
+        state_race(tools, source)
+        return compare(order, tools, work, source)

@@ -28,10 +28,13 @@ def place(file: Path | str, aim: Aim = "carbon") -> Placement:
     if settings.hub.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     from negawatt.actions.place import read_fleet
+    from negawatt.core.aside import stdout_aside
     from negawatt.decisions.placement import place as choose
     from negawatt.energy.catalogue import catalogue
 
-    return choose(read_fleet(Path(file), catalogue(settings.paths.cache)), aim)
+    fleet = read_fleet(Path(file), catalogue(settings.paths.cache))
+    with stdout_aside():  # the solver tells there of every solution that it repairs
+        return choose(fleet, aim)
 
 
 def example() -> str:

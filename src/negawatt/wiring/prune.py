@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
 from negawatt import wiring
+from negawatt.wiring.asked import settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
@@ -25,6 +24,7 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     importance: str = "wanda",
     heal: str | None = None,
     how: str = "weights",
+    states: float = 0.0,
     out: Path | None = None,
     text: str | None = None,
     task: Path | str | None = None,
@@ -42,6 +42,8 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
         importance: Name of a rule for channels and heads: "magnitude", "wanda", "second-order"
             or "gradient".
         heal: How long the base teaches what is left: "5m", "2Wh"; not at all when None.
+            Of an energy, all joules of learning count, those of the machine at rest included.
+        states: Weight of the base's hidden states beside its answers then.
         how: What moves then: "weights", or "lora" for small matrices beside them.
         out: Folder for what is written and kept; made from the model's name when None.
         text: Calibration and evaluation text; what `optimize` takes when None.
@@ -52,21 +54,21 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.prune.job import prune as run
     from negawatt.actions.prune.steps import Wish
     from negawatt.actions.prune.tokens import digest_of
     from negawatt.compress.pruned import Cut, share_of
     from negawatt.core import registry
-    from negawatt.models import origin
     from negawatt.reports import cards
     from negawatt.tune.budget import Budget
+    from negawatt.tune.lesson import Lesson
 
     registry.load(registry.IMPORTANCES, importance)  # refused before any work is done
     digest_of(None if vocabulary is None else str(vocabulary))  # likewise
+    budget = None if heal is None else Budget.parse(heal)
+    if budget is not None:
+        Lesson(how, budget, settings.run.seed, states)  # likewise
     wish = Wish(
         model=model,
         cut=Cut(
@@ -77,16 +79,14 @@ def prune(  # noqa: PLR0913  # as many choices as the command has
             None if vocabulary is None else str(vocabulary),
         ),
         out=out or wiring.default_out(model),
-        heal=None if heal is None else Budget.parse(heal),
+        heal=budget,
         how=how,
+        states=states,
         text=text,
         seed=settings.run.seed,
         task=None if task is None else Path(task),
     )
-    size = origin.weight_bytes(model)
-    found = run(
-        wish, wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
-    )
+    found = run(wish, tools_for(model, settings, progress))
     facts = cards.of_pruned(found, settings.carbon.intensity)
     cards.write(facts, wish.out, {"model": found.folder})
     return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negawatt import settings as configuration
 from negawatt import wiring
+from negawatt.wiring.asked import settings_of, tools_for
 
 if TYPE_CHECKING:
     from negawatt.actions.optimize.order import Progress
@@ -51,16 +50,12 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     Raises:
         NegawattError: what was given cannot be used; the message says how to mend it.
     """
-    asked = {name: None if value is None else str(value) for name, value in (flags or {}).items()}
-    settings = configuration.load(asked)
-    if settings.hub.offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    settings = settings_of(flags)
     from negawatt.actions.quantise.job import quantise as run
     from negawatt.actions.quantise.request import HUGGINGFACE, Request
     from negawatt.compress.quantised import Recipe
     from negawatt.core import registry
     from negawatt.core.records import Format
-    from negawatt.models import origin
     from negawatt.models.encoder import find_encoder
     from negawatt.reports import cards
 
@@ -82,8 +77,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         task=None if task is None else Path(task),
     )
     engines = {name: wiring.runtime(name) for name in request.targets if name != HUGGINGFACE}
-    size = origin.weight_bytes(model)
-    tools = wiring.tools(settings, progress, small=size is not None and size < wiring.LARGE)
+    tools = tools_for(model, settings, progress)
     found = run(request, tools, engines)
     facts = cards.of_quantised(found, settings.carbon.intensity)
     cards.write(facts, request.out, found.artifacts)

@@ -102,9 +102,9 @@ def test_stopped_learning_goes_on_from_its_checkpoint(
 
     def learner(stop: bool) -> Any:
         model, base = opened(folder), opened(tmp_path / "work" / "model")
-        lesson = Lesson("weights", Budget(seconds=3.0), 1.0)
+        lesson = Lesson("weights", Budget(seconds=3.0))
         way = answering(model, folder)
-        one = heal._Learner(model, base, way, lesson, tmp_path / "state")
+        one = heal._Learner((model, base, ()), way, lesson, tmp_path / "state")
 
         def tell(_: float) -> None:
             if stop and one._steps == 5:
@@ -135,7 +135,10 @@ def _windows() -> Any:
 def test_lora_is_merged_into_the_weights(story: Any, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    result = run(story, tmp_path, heal="2s", how="lora", ffn=1.0, blocks=1)
+    result = run(story, tmp_path, heal="2s", how="lora", states=1.0, ffn=1.0, blocks=1)
+    assert result.healing is not None
+    assert result.healing.states == 1.0
+    assert result.healing.joules > 0
     assert result.shape.blocks == 1
     assert len(result.gone) == result.base.blocks - 1
     kept = load_file(tmp_path / result.folder / "model.safetensors")
@@ -180,6 +183,7 @@ def test_the_command_prints_one_json_object(story: Any, tmp_path: Path) -> None:
         ({"importance": "luck"}, "luck"),
         ({"heal": "soon"}, "neither"),
         ({"heal": "1s", "how": "hope"}, "hope"),
+        ({"heal": "1s", "states": -1.0}, "hidden states"),
         ({"ffn": 1.0, "blocks": 99}, "blocks"),
     ],
 )

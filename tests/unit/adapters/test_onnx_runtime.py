@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,3 +171,69 @@ def test_an_engine_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.Monk
     monkeypatch.setattr(onnx_engine, "_PACKAGES", ("onnxruntime", "no-such-package"))
     with pytest.raises(RuntimeUnavailable, match=r"no-such-package(.|\n)*negawatt\[onnxruntime\]"):
         OnnxRuntime()
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from negawatt.actions.optimize import memory
+from negawatt.adapters.runtimes.onnx_runtime import OnnxRuntime
+from negawatt.core.protocols import RunOptions
+runtime, folder, lean = OnnxRuntime(), Path(sys.argv[1]), sys.argv[2] == "lean"
+runtime.kernel(64, 64, runtime.formats[0], copies=1, options=RunOptions()).run(1)
+memory.release()
+memory.forget_peak()
+before = memory.resident()
+with runtime.open(folder, RunOptions(steps="read", lean=lean)) as session:
+    session.forward(np.ones((1, 4), np.int64))
+    print(memory.peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells the peak on Linux alone")
+def test_a_lean_session_does_not_hold_wide_weights(tmp_path: Path) -> None:
+    sizes = SIZES | {"vocab_size": 4096, "hidden_size": 768, "intermediate_size": 3072}
+    config = AutoConfig.for_model("llama", **sizes, tie_word_embeddings=True)
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    size = 2 * sum(one.numel() for one in model.parameters())
+    model.save_pretrained(tmp_path / "source")
+    RUNTIME.convert(tmp_path / "source", tmp_path / "base")
+
+    def added(how: str) -> float:
+        words = [sys.executable, "-c", _PEAK, str(tmp_path / "base"), how]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
+        return float(done.stdout) / size
+
+    assert added("lean") < 3.5  # the file, one matrix of float32 and its transpose
+    assert added("usual") > 4  # every one of them
+
+
+def test_values_of_matrices_are_kept_from_the_exporter(base: Path) -> None:
+    """It would copy them all to find out shapes that it knows."""
+    from importlib import import_module
+
+    from negawatt.adapters.runtimes.huggingface import load, stored_dtype
+    from negawatt.adapters.runtimes.onnx_graph import traced
+    from negawatt.adapters.runtimes.traced_step import shapes_alone
+
+    inside, name = import_module("torch._C"), "_jit_pass_onnx_graph_shape_type_inference"
+    known, given = getattr(inside, name), list[torch.Tensor]()
+
+    def seen(graph: Any, params: dict[str, torch.Tensor], opset: int) -> None:
+        given.extend(params.values())
+        known(graph, params, opset)
+
+    source = base.parent / "source"
+    model = load(source, stored_dtype(source))
+    hollow(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inside, name, seen)
+        traced(model)
+        assert getattr(inside, name) is seen  # put back
+    assert given  # norms are told
+    assert all(one.ndim < 2 for one in given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(inside, name)
+        with shapes_alone():  # an exporter without it is left alone
+            assert not hasattr(inside, name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_sample import BF16, INT4, INT8, PricedRuntime, lawful
@@ -71,6 +72,40 @@ def test_only_what_is_missing_is_measured() -> None:
     more = measure_costs(runtime, want(SQUARE, threads=2), first, clock=runtime.clock)
     assert len(more.rows) == 12
     assert {options.threads for *_, options in runtime.built} == {2}
+
+
+def test_a_format_newer_than_the_table_is_timed_beside_the_others() -> None:
+    """Alone it would be timed in another mood of the machine, and its price would hold that."""
+    uneven = Format(4, 32, levels="nl")
+    mood = [1.0]
+
+    def price(*product: Any) -> float:
+        return mood[0] * lawful(*product)
+
+    runtime = PricedRuntime(price)
+    old = measure_costs(runtime, want(SQUARE), EMPTY, clock=runtime.clock)
+    runtime.built.clear()
+    mood[0] = 3.0  # slower by now
+    new = measure_costs(runtime, want(SQUARE, formats=[uneven]), old, clock=runtime.clock)
+    assert {fmt for _, _, fmt, *_ in runtime.built} == {BF16, INT8, INT4, uneven}
+    for found in new.rows:
+        assert found.cpu_s == pytest.approx(3.0 * lawful(64, 64, found.format, found.tokens))
+
+
+def test_shapes_that_lack_nothing_keep_their_times() -> None:
+    runtime = PricedRuntime(lawful)
+    old = measure_costs(runtime, want(SQUARE), EMPTY, clock=runtime.clock)
+    runtime.built.clear()
+    measure_costs(runtime, want(SQUARE, WIDE), old, clock=runtime.clock)
+    assert {(rows, cols) for rows, cols, *_ in runtime.built} == {(WIDE.rows, WIDE.cols)}
+
+
+def test_tables_whose_newest_format_was_timed_alone_are_not_believed(tmp_path: Path) -> None:
+    """Up to version 4 a format that came later was added to a table on its own."""
+    path = tmp_path / "costs.json"
+    save_table(path, EMPTY.with_rows([row(INT8, 1.0)]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 4}))
+    assert load_table(path, machine="here", runtime="priced 1.0") == EMPTY
 
 
 def test_a_format_whose_groups_do_not_fit_is_left_out() -> None:

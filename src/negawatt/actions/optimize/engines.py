@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negawatt.actions.journal import Journal
-from negawatt.actions.optimize import memory, stages
+from negawatt.actions.optimize import memory, needs, stages
 from negawatt.actions.optimize.order import Order, Tools, fingerprint
 from negawatt.actions.optimize.plans import divergence, haven, uniform_plan
 from negawatt.compress.race import Half, centre, race_reading, race_writing
@@ -22,6 +22,9 @@ from negawatt.core.protocols import RunOptions, Runtime, Session, Steps
 from negawatt.core.records import Decision, Format
 from negawatt.decisions.engine import Run, choose_engine
 from negawatt.models.source import ModelSource
+
+#: A text in tokens, and logits on it.
+Said = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 _VERSION = 1  # of the steps; results of another one are not reused
 _GATE_KL = 1e-2  # nat/token between the 16-bit forms of two engines
@@ -89,6 +92,7 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
             f"no installed engine runs this model: {told}",
             fix="see `negawatt doctor` for the engines, or give a model of another family",
         )
+    answers = _Answers(tools, source, place_of(work, tools.reference, base))
     threads = [order.threads] if order.threads else sorted({1, tools.cores})
     runs: list[Run] = []
     for i, bits in enumerate((8, _NARROW)):
@@ -96,10 +100,14 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
             tools.progress("engines", 0.3 + 0.7 * (i + j / len(threads)) / 2)
 
             def race(bits: int = bits, count: int = count) -> list[Run]:
-                tools.workshop.change(*left, model=source.folder)
+                shop = tools.workshop
                 bases = {engine.name: place_of(work, engine, base) for engine in left}
                 material = (order, source, bases, work / "engines")
-                found: list[Run] = tools.workshop.call(_race, tools, left, material, bits, count)
+                wanted = answers.wanted()
+                shop.change(*left, model=source.folder)
+                shop.call(_built, tools, left, material, bits)
+                shop.change(*left, model=source.folder)  # what building left goes with its worker
+                found: list[Run] = shop.call(_race, tools, left, material, wanted, (bits, count))
                 return found
 
             runs += journal.step(f"{bits} bits, {count} threads", list[Run], race)
@@ -107,6 +115,13 @@ def compare(order: Order, tools: Tools, work: Path, source: ModelSource) -> Comp
     tools.progress("engines", 1.0)
     eight = [run for run in runs if Format.parse(run.format).bits > _NARROW]
     return Comparison(tuple(runs), refused, choose_engine(eight, order.workload))
+
+
+def state_race(tools: Tools, source: ModelSource) -> int:
+    """Tell how much memory comparing the engines may take, before it begins; returns it. [B]"""
+    tools.workshop.change(*tools.engines, tools.reference, model=source.folder)
+    factor, why = needs.of_race(tools.engines, tools.reference)
+    return needs.state(tools, factor, source.bf16_bytes, why)
 
 
 def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, str]:
@@ -125,6 +140,7 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
         try:
             if not places[engine.name].exists():
                 shop.call(stages.convert, tools, engine, source, places[engine.name])
+                shop.change(engine, model=source.folder)  # what converting left goes with it
             found = shop.call(_logits, tools, engine, places[engine.name], source.folder)
         except (ModelError, RuntimeUnavailable) as error:
             refused[engine.name] = error.what
@@ -137,7 +153,8 @@ def gate(tools: Tools, work: Path, source: ModelSource, base: str) -> dict[str, 
 
 def _logits(tools: Tools, runtime: Runtime, folder: Path, model: Path) -> NDArray[np.float32]:
     """Logits of an engine as it serves, on a few words."""
-    with runtime.open(folder, RunOptions(threads=tools.cores, steps="read")) as session:
+    options = RunOptions(threads=tools.cores, steps="read", lean=True)
+    with runtime.open(folder, options) as session:
         return np.asarray(session.forward(_tokens(model)))
 
 
@@ -151,27 +168,28 @@ def _race(
     tools: Tools,
     engines: Sequence[Runtime],
     material: tuple[Order, ModelSource, Mapping[str, Path], Path],
-    bits: int,
-    threads: int,
+    wanted: Said,
+    how: tuple[int, int],
 ) -> list[Run]:
-    """All engines at one width, taking turns at reading and at writing."""
-    order, source, bases, folder = material
+    """All engines at one width, taking turns at reading and at writing.
+
+    Args:
+        tools: With the clock.
+        engines: Who runs.
+        material: Order, model, 16-bit forms, and the folder of variants.
+        wanted: A text in tokens, and what the reference engine says of it.
+        how: Bits and threads.
+    """
+    (order, source, _, folder), (bits, threads) = material, how
     workload = order.workload
-    variants = {}
-    for engine in engines:
-        fmt = form_of(engine, bits)
-        if fmt is not None:
-            place = folder / "variants" / f"{engine.name}-{fmt.name}"
-            if not place.exists():
-                build_uniform(engine, source, bases[engine.name], fmt, place)
-            variants[engine.name] = (engine, fmt, place)
+    variants = _variants(engines, folder, bits)
     vocabulary = next(layer.rows for layer in source.layers if layer.kind == "embedding")
     with _all_open(variants, "read", threads) as sessions:
         size = {name: session.memory_bytes for name, session in sessions.items()}
         read = race_reading(
             sessions, workload, rounds=_ROUNDS, vocabulary=vocabulary, clock=tools.clock
         )
-        answers = {name: _answers(session, source.folder) for name, session in sessions.items()}
+        answers = {name: _answers(session, wanted[0]) for name, session in sessions.items()}
     with _all_open(variants, "write", threads) as sessions:
         written = race_writing(
             sessions,
@@ -181,7 +199,6 @@ def _race(
             vocabulary=vocabulary,
             clock=tools.clock,
         )
-    wanted = _reference(tools, bases, source)
     return [
         Run(
             runtime=name,
@@ -190,11 +207,38 @@ def _race(
             threads=threads,
             prefill_cpu=_time(read[name]),
             decode_cpu=_time(written[name]),
-            kl=divergence(wanted, answers[name]),
+            kl=divergence(wanted[1], answers[name]),
             size_bytes=size[name],
         )
         for name, (engine, fmt, _) in variants.items()
     ]
+
+
+def _variants(
+    engines: Sequence[Runtime], folder: Path, bits: int
+) -> dict[str, tuple[Runtime, Format, Path]]:
+    """Who runs, in which form, and where that is."""
+    forms = {engine.name: (engine, form_of(engine, bits)) for engine in engines}
+    return {
+        name: (engine, fmt, folder / "variants" / f"{name}-{fmt.name}")
+        for name, (engine, fmt) in forms.items()
+        if fmt is not None
+    }
+
+
+def _built(
+    tools: Tools,
+    engines: Sequence[Runtime],
+    material: tuple[Order, ModelSource, Mapping[str, Path], Path],
+    bits: int,
+) -> None:
+    """Build what is not there yet of one width, one engine after the other."""
+    del tools
+    _, source, bases, folder = material
+    for name, (engine, fmt, place) in _variants(engines, folder, bits).items():
+        if not place.exists():
+            build_uniform(engine, source, bases[name], fmt, place)
+            memory.release()
 
 
 def form_of(engine: Runtime, bits: int) -> Format | None:
@@ -231,18 +275,32 @@ def _all_open(
     memory.release()
 
 
-def _answers(session: Session, model: Path) -> NDArray[np.float32]:
+def _answers(session: Session, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
     session.reset()
-    return np.asarray(session.forward(_tokens(model)))
+    return np.asarray(session.forward(tokens))
 
 
-def _reference(tools: Tools, bases: Mapping[str, Path], source: ModelSource) -> NDArray[np.float32]:
-    """The reference engine's answers."""
-    one = next(iter(bases.values()))
-    key = one.name.rsplit("-", 1)[1]
-    return _logits(
-        tools, tools.reference, place_of(one.parent, tools.reference, key), source.folder
-    )
+class _Answers:
+    """What the reference engine says of a few words, asked once and in a worker of its own.
+
+    Beside the engines of a race it would hold a whole model, and the tokenizer's library.
+    """
+
+    def __init__(self, tools: Tools, source: ModelSource, place: Path) -> None:
+        self._tools, self._source, self._place = tools, source, place
+        self._known: Said | None = None
+
+    def wanted(self) -> Said:
+        """The words in tokens, and the logits."""
+        if self._known is None:
+            tools, folder = self._tools, self._source.folder
+            tools.workshop.change(tools.reference, model=folder)
+            self._known = tools.workshop.call(_said, tools, self._place, folder)
+        return self._known
+
+
+def _said(tools: Tools, place: Path, model: Path) -> Said:
+    return _tokens(model), _logits(tools, tools.reference, place, model)
 
 
 def _time(half: Half) -> Estimate:

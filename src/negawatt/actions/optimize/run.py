@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from negawatt.actions.optimize import finish, memory, stages
+from negawatt.actions.optimize import finish, memory, needs, stages
 from negawatt.actions.optimize.caches import refuse_missing, served_with
 from negawatt.actions.optimize.conclude import Evidence
-from negawatt.actions.optimize.engines import Comparison, compare
+from negawatt.actions.optimize.engines import Comparison, compare, state_race
 from negawatt.actions.optimize.folder import claimed, need_space
 from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Order, Tools
@@ -64,22 +64,18 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     shop.change(tools.reference)  # its libraries read and write weights
     source = shop.call(stages.prepared, tools, order, work)
     need_space(work, _DISK * source.bf16_bytes)
-    notes, found = [], None
+    notes, found, race = [], None, 0
     if len(tools.engines) > 1:
+        race = state_race(tools, source)
         found = compare(order, tools, work, source)
         tools = replace(tools, runtime=found.chosen(tools.engines))
         notes = engine_notes(found)
     refuse_missing(order.cache, tools.runtime)
     job = OptimizeJob(order, tools, work, source)
     job.load(tools.runtime, tools.reference)  # the most libraries that any stage needs
-    shop.call(stages.ready, tools)
-    stated = memory.resident() + shop.held.libraries + int(memory.BOUND * source.bf16_bytes)
-    tools.progress(
-        f"memory: at most {stated / 1e6:,.0f} MB, of which libraries take "
-        f"{(stated - memory.BOUND * source.bf16_bytes) / 1e6:,.0f} MB; the last check, a load by "
-        "transformers, may need more",
-        0.0,
-    )
+    factor, why = needs.of_job(tools.runtime)
+    last = "; the last check, a load by transformers, may need more"
+    stated = max(race, needs.state(tools, factor, source.bf16_bytes, why, last))
     made = job.run()
     evidence, decision, _, alone = made
     if found is not None:
@@ -110,8 +106,11 @@ def _facts(job: OptimizeJob, order: Order, tools: Tools, told: Sequence[str]) ->
     notes.append(
         f"Memory: the model added at most {job.held.added / size:.2f} times its 16-bit weights to "
         f"what libraries hold ({job.held.libraries / 1e6:,.0f} MB before any weight is read); the "
-        f"goal is {memory.BOUND}. Conversion, search, timing and export are in it."
+        f"goal is {memory.BOUND}. Comparing engines, conversion, search, timing and export are in it."
     )
+    factor, why = needs.of_job(tools.runtime)
+    if factor > memory.BOUND:
+        notes.append(f"Up to {factor:.1f} times were expected for this engine: {why}.")
     if foreign > job.held.added:
         notes.append(
             "The last check, a plain transformers load of the result, is done as anybody would do "

@@ -133,7 +133,7 @@ def first_logits(
     tools: Tools, runtime: Runtime, folder: Path, tokens: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Logits of an engine, as it serves, on the first tokens of a text."""
-    options = RunOptions(threads=tools.cores, steps="read")
+    options = RunOptions(threads=tools.cores, steps="read", lean=True)
     with runtime.open(folder, options) as session:
         return np.asarray(session.forward(tokens[:1, :_GATE_TOKENS]))
 

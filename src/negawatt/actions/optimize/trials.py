@@ -71,9 +71,11 @@ class Track:
                 shutil.rmtree(place, ignore_errors=True)
 
     @contextmanager
-    def opened(self, place: Path, steps: Steps, threads: int | None = None) -> Iterator[Session]:
+    def opened(
+        self, place: Path, steps: Steps, threads: int | None = None, *, lean: bool = False
+    ) -> Iterator[Session]:
         """A session of the serving engine, made for one kind of step."""
-        options = RunOptions(threads=threads or self.threads, steps=steps)
+        options = RunOptions(threads=threads or self.threads, steps=steps, lean=lean)
         with self.tools.runtime.open(place, options) as session:
             yield session
         memory.release()
@@ -81,7 +83,7 @@ class Track:
     def graded(self, place: Path) -> tuple[Quality, Quality]:
         """Quality on the selection and the test text."""
         # Scoring may use every core; only timing needs the chosen number of threads.
-        with self.opened(place, "read", self.tools.cores) as session:
+        with self.opened(place, "read", self.tools.cores, lean=True) as session:
             return score(session, self.selection), score(session, self.test)
 
     def run(

@@ -37,7 +37,7 @@ from negawatt.tune.lesson import Lesson
 T = TypeVar("T")
 
 FOLDER = "model"  # what is handed over, below the folder asked for
-_VERSION = 3  # of the steps; results of another one are not reused
+_VERSION = 4  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; pruning has no use for it
 _DISK = 8  # times the bf16 weights: prepared, cut, taught, each again in an engine's form
 
@@ -95,7 +95,7 @@ class Prune:
         self.base = self.converted(source, self.key)
         self.read(source)
         taken, first = self._cut(source)
-        final, healing, second = self._taught(taken.source, source)
+        final, healing, second = self._taught(taken, source)
         short = self._shortened(final, taken.shape)
         raw = self.quality(taken.source, "raw") if self.wish.cut.weights else None
         if short is not None:
@@ -158,7 +158,7 @@ class Prune:
         """Keep what is done under all that decides it."""
         self.windows = windows
         wish = self.wish
-        asked = (wish.cut, wish.heal, wish.how, wish.seed)
+        asked = (wish.cut, wish.heal, wish.how, wish.states, wish.seed)
         digest = fingerprint(
             _VERSION,
             self.key,
@@ -180,13 +180,14 @@ class Prune:
         return done.taken, done.spent
 
     def _taught(
-        self, student: ModelSource, base: ModelSource
+        self, taken: Taken, base: ModelSource
     ) -> tuple[ModelSource, Healing | None, Spent | None]:
         wish = self.wish
         if wish.heal is None:
-            return student, None, None
-        lesson = Lesson(wish.how, wish.heal, self.tools.joules_per_cpu_s.value, wish.seed)
-        given = (student, base.folder, self.windows, lesson, self.work / f"taught-{self.mark}")
+            return taken.source, None, None
+        lesson = Lesson(wish.how, wish.heal, wish.seed, wish.states)
+        place = self.work / f"taught-{self.mark}"
+        given = (taken.source, base.folder, self.windows, lesson, taken.gone, place)
 
         def teach() -> Taught:
             (found, healing), spent = self._timed(tasks.teach, *given)

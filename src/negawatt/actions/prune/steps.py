@@ -10,6 +10,7 @@ from negawatt.compress.pruned import Cut, Healing, Pace, Taken, Trimmed
 from negawatt.core.estimate import Estimate
 from negawatt.models.source import ModelSource
 from negawatt.tune.budget import Budget
+from negawatt.tune.lesson import STATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Wish:
     out: Path
     heal: Budget | None = None
     how: str = "weights"
+    states: float = STATES
     text: str | None = None
     seed: int = 0
     task: Path | None = None  # labelled examples for an encoder

@@ -66,13 +66,14 @@ def teach(
     teacher: Path,
     windows: NDArray[np.int64],
     lesson: Lesson,
+    gone: Sequence[int],
     place: Path,
 ) -> tuple[ModelSource, Healing]:
     """Let the base teach what was changed."""
     from negawatt.tune.heal import heal
 
     return heal(
-        student, teacher, windows, lesson, place, lambda share: tools.progress("heal", share)
+        student, teacher, windows, lesson, place, lambda share: tools.progress("heal", share), gone
     )
 
 

@@ -14,6 +14,7 @@ from negawatt.adapters.runtimes.llamacpp_blocks import TYPES
 from negawatt.adapters.runtimes.llamacpp_kernel import LlamaKernel
 from negawatt.adapters.runtimes.llamacpp_probe import may_pack
 from negawatt.adapters.runtimes.llamacpp_session import LAYOUTS, LlamaSession
+from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, QuantisedWeight
@@ -56,6 +57,11 @@ class LlamaCppRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits, and what the engine calls Q8_0, Q5_0, Q4_0 and IQ4_NL."""
         return (Format(16), *TYPES)
+
+    @property
+    def appetite(self) -> Appetite:
+        """Memory it adds; the file is mapped, and some of it packed anew."""
+        return Appetite(convert=1.6, lean=1.8, wide=1.8, narrow=0.85)
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:

@@ -10,7 +10,7 @@ import torch
 
 from negawatt.adapters.runtimes.huggingface import quiet
 from negawatt.adapters.runtimes.onnx_engine import onnx
-from negawatt.adapters.runtimes.traced_step import Reading
+from negawatt.adapters.runtimes.traced_step import Reading, shapes_alone
 
 _OPSET = 17
 _BATCH, _NEW = 2, 5  # example sizes, different, so that they are not taken for one another
@@ -21,7 +21,12 @@ def traced_encoder(model: Any) -> Any:
     """The graph of a model that reads a text as a whole, with its parameters among the inputs."""
     example = tuple(torch.ones(_BATCH, _NEW, dtype=torch.int64) for _ in _GIVEN)
     free = {name: {0: "batch", 1: "new"} for name in _GIVEN} | {_MADE: {0: "batch", 1: "read"}}
-    with TemporaryDirectory(prefix="negawatt-") as scratch, quiet(), torch.inference_mode():
+    with (
+        TemporaryDirectory(prefix="negawatt-") as scratch,
+        quiet(),
+        shapes_alone(),
+        torch.inference_mode(),
+    ):
         path = Path(scratch) / "model.onnx"
         torch.onnx.export(
             Reading(model).eval(),

@@ -23,7 +23,7 @@ from negawatt.adapters.runtimes.onnx_encoder_graph import traced_encoder
 from negawatt.adapters.runtimes.onnx_engine import onnx
 from negawatt.adapters.runtimes.onnx_inputs import Rounding
 from negawatt.adapters.runtimes.onnx_weights import CONTRIB, FILE, Blob, copied, lookup, product
-from negawatt.adapters.runtimes.traced_step import Step, cache_shape
+from negawatt.adapters.runtimes.traced_step import Step, cache_shape, shapes_alone
 from negawatt.core.errors import UnsupportedArchitecture
 from negawatt.core.records import InputGrid, QuantisedWeight
 
@@ -111,7 +111,12 @@ def traced(model: Any) -> Any:
     }
     free |= {f"past.{one}": {0: "batch", 2: "past"} for one in cache}
     free |= {f"present.{one}": {0: "batch", 2: "total"} for one in cache}
-    with TemporaryDirectory(prefix="negawatt-") as scratch, quiet(), torch.inference_mode():
+    with (
+        TemporaryDirectory(prefix="negawatt-") as scratch,
+        quiet(),
+        shapes_alone(),
+        torch.inference_mode(),
+    ):
         path = Path(scratch) / GRAPH
         torch.onnx.export(
             Step(model).eval(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from negawatt.adapters.runtimes.artifact import Manifest, Place, check_inputs, seal, unseal, writing
 from negawatt.adapters.runtimes.onnx_engine import installed
 from negawatt.adapters.runtimes.onnx_weights import FILE, FORMATS
+from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
@@ -47,6 +48,17 @@ class OnnxRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits, and what `MatMulNBits` multiplies as codes."""
         return (Format(16), *FORMATS)
+
+    @property
+    def appetite(self) -> Appetite:
+        """Memory it adds; a graph is loaded by widening its 16-bit weights."""
+        return Appetite(
+            convert=1.7,
+            lean=2.2,
+            wide=4.8,
+            narrow=0.85,
+            because="16-bit weights are widened to float32 and turned while they are loaded",
+        )
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:

@@ -23,6 +23,9 @@ class OnnxSession:
     """A loaded model; see `negawatt.core.protocols.Session`.
 
     One graph serves long inputs and single tokens, so `RunOptions.steps` changes nothing.
+    16-bit weights are widened to float32 once, when the graph is loaded; in doing so the engine
+    holds them several times over. Where time does not count (`lean`, or exact precision) each is
+    widened when it is multiplied with, and let go.
 
     Args:
         folder: The artifact.
@@ -38,10 +41,11 @@ class OnnxSession:
         told.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(folder)
         )
+        left_out = ["ConstantFolding"] if options.lean or options.precision == "exact" else []
         graph = with_accuracy(folder, _EXACT if options.precision == "exact" else _FAST)
         try:
             self._session: Any = engine().InferenceSession(
-                graph, told, providers=["CPUExecutionProvider"]
+                graph, told, providers=["CPUExecutionProvider"], disabled_optimizers=left_out
             )
         except Exception as error:  # the engine has a class of its own for every reason
             raise RuntimeUnavailable(
@@ -96,7 +100,7 @@ class OnnxSession:
 
     @property
     def memory_bytes(self) -> int:
-        """Weights as stored; the engine widens those of 16 bits to 32 when it loads them. [B]"""
+        """Weights as stored; the engine multiplies those of 16 bits as float32. [B]"""
         return self._memory_bytes
 
     def close(self) -> None:

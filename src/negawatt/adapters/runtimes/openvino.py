@@ -23,6 +23,7 @@ from negawatt.adapters.runtimes.openvino_inputs import round_inputs
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
+from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import OutputError
 from negawatt.core.protocols import Kernel, RunOptions, Session
@@ -75,6 +76,11 @@ class OpenVinoRuntime:
             *(Format(4, g, symmetric=s) for g in (32, 64, 128) for s in both),
             *(Format(4, 0, symmetric=s) for s in both),
         )
+
+    @property
+    def appetite(self) -> Appetite:
+        """Memory it adds; the 16-bit form is mapped, and packed anew for its products."""
+        return Appetite(convert=2.1, lean=1.8, wide=1.8, narrow=0.85)
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:

@@ -17,6 +17,7 @@ from negawatt.adapters.runtimes.artifact import (
     unseal,
     writing,
 )
+from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import Kernel, RunOptions, Session
@@ -67,6 +68,11 @@ class TorchRuntime:
     def formats(self) -> Sequence[Format]:
         """16 bits: everything else is only simulated."""
         return (Format(16),)
+
+    @property
+    def appetite(self) -> Appetite:
+        """Memory it adds; weights are mapped and multiplied as they lie."""
+        return Appetite(convert=0.1, lean=1.3, wide=1.5, narrow=1.0)
 
     @property
     def caches(self) -> Mapping[Cache, CacheLayout]:

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from negawatt.adapters.runtimes.torch_session import ending
+
+_INFERENCE = "_jit_pass_onnx_graph_shape_type_inference"  # of the exporter
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Let the exporter work out shapes without the values of matrices.
+
+    Told of them it copies every one, hollow or not: twice the 16-bit weights. Their shapes stand
+    in the graph itself.
+    """
+    inside = import_module("torch._C")
+    known = getattr(inside, _INFERENCE, None)
+    if known is None:  # another exporter: it takes what it takes
+        yield
+        return
+
+    def inferred(graph: Any, params: Mapping[str, Any], opset: int) -> None:
+        known(graph, {k: v for k, v in params.items() if 0 not in v.stride()}, opset)
+
+    setattr(inside, _INFERENCE, inferred)
+    try:
+        yield
+    finally:
+        setattr(inside, _INFERENCE, known)
 
 
 class Step(torch.nn.Module):

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.nn import functional
 
 from negawatt.core.records import ENCODERS
 from negawatt.models.encoder import ending_of, pooling_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
 
+_LEAST = 1e-12  # so that nothing is divided by nought
 _STATES = 0.1  # weight of single positions beside the vector of the text
 
 
@@ -38,6 +41,13 @@ class Answering:
         found: Tensor = out.last_hidden_state if self.ending == "embedding" else out.logits
         return found.float()
 
+    def thought(self, model: Any, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What `said` gives, and what enters each block, with what leaves the last one."""
+        more = {"use_cache": False} if self.keyed else {}
+        out = model(input_ids=tokens, output_hidden_states=True, **more)
+        found: Tensor = out.last_hidden_state if self.ending == "embedding" else out.logits
+        return found.float(), tuple(out.hidden_states)
+
     def vectors(self, said: Tensor) -> Tensor:
         """The vector of each text, [texts, width], from those of its positions."""
         return said[:, 0] if self.pooling == "cls" else said.mean(1)
@@ -51,6 +61,25 @@ class Answering:
         first, second = self.vectors(found), self.vectors(wanted)
         alike = functional.cosine_similarity(first, second, dim=-1).mean()
         return 1 - alike + _STATES * (found - wanted).square().sum() / wanted.square().sum()
+
+
+def unlike(found: Sequence[Tensor], wanted: Sequence[Tensor], gone: Sequence[int] = ()) -> Tensor:
+    """Mean squared error of hidden states, each relative to the base's at its place. [1]
+
+    Each position counts alike: in many models a few have states a thousand times as large.
+
+    Args:
+        found: What enters each block of the changed model, and what leaves the last.
+        wanted: The same of its base.
+        gone: Blocks of the base that the other one lacks. What a block that stays is to be given is
+            what it was given in the base, so the one before learns the work of those between.
+    """
+    stay = [number for number in range(len(wanted)) if number not in set(gone)]
+    parts = [
+        (mine - theirs).square().sum(-1) / theirs.square().sum(-1).clamp_min(_LEAST)
+        for mine, theirs in zip(found[1:], [wanted[i] for i in stay[1:]], strict=True)
+    ]
+    return torch.stack([one.mean() for one in parts]).mean()
 
 
 def answering(model: Any, folder: Path) -> Answering:

@@ -28,6 +28,7 @@ class Job:
         work_high_s: What it takes at most, where the duration is not certain. [s]
         idle_w: Drawn for it while it waits, by hardware that is reserved all the while. [W]
         embodied_g_per_h: Of making that hardware, for each hour it is reserved. [gCO2e/h]
+        checkpoint_s: Seconds of running that each stop costs, before it. [s]
 
     Raises:
         UsageError: it has no length, ends before it can, or a number is absurd.
@@ -45,6 +46,7 @@ class Job:
     work_high_s: float | None = None
     idle_w: float = 0.0
     embodied_g_per_h: float = 0.0
+    checkpoint_s: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "release", utc(self.release))
@@ -54,7 +56,8 @@ class Job:
                 f"{self.name} runs {self.work_s:g} s at {self.power_w:g} W",
                 fix="give a duration above 0 and a power of 0 or more",
             )
-        if min(self.restart_s, self.min_run_s, self.idle_w, self.embodied_g_per_h) < 0:
+        costs = (self.restart_s, self.checkpoint_s, self.min_run_s, self.idle_w)
+        if not min(*costs, self.embodied_g_per_h) >= 0:
             raise UsageError(
                 f"{self.name} has a cost below 0", fix="give 0 where waiting costs nothing"
             )

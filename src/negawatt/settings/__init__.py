@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, cast
@@ -22,21 +21,17 @@ from negawatt.core.caches import CACHES, Cache
 from negawatt.core.errors import UsageError
 from negawatt.core.quantities import GramsPerKWh
 from negawatt.core.records import Workload
-
-FILE_NAME = "negawatt.toml"
-
-#: Reads the text of one setting; the path is the folder a relative path starts
-#: from. Raises `ValueError` that says what the text should have been.
-Reader = Callable[[str, Path], Any]
-
-
-class Spec(NamedTuple):
-    """How one setting is given and read."""
-
-    read: Reader
-    description: str
-    environment: tuple[str, ...]
-    default: str = ""  # read like any other text; empty leaves the setting unset
+from negawatt.settings.places import FILE_NAME as FILE_NAME
+from negawatt.settings.places import (
+    Found,
+    Reader,
+    Spec,
+    file_paths,
+    ignored,
+    read_file,
+    refuse_unknown,
+    strongest,
+)
 
 
 def _path(text: str, base: Path) -> Path:
@@ -113,6 +108,30 @@ def _addresses(text: str, _: Path) -> str:
     return " ".join(text.split())
 
 
+def _zone(text: str, _: Path) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]*", text) is None:
+        raise ValueError("the name of a grid zone, for example DE or US-CAL-CISO")
+    return text
+
+
+def _providers(text: str, _: Path) -> str:
+    known = registry.names(registry.GRIDS)
+    for one in text.split():
+        name, mark, _rest = one.partition("://")
+        if not mark or name not in known:
+            raise ValueError(
+                f"PROVIDER://, several with spaces; providers are {', '.join(known)}, "
+                "for example electricitymaps:// or file:///grid.csv"
+            )
+    return " ".join(text.split())
+
+
+def _hours(text: str, _: Path) -> timedelta:
+    if re.fullmatch(r"\d{1,5}(\.\d{1,3})?", text) is None:
+        raise ValueError("a number of hours, for example 24")
+    return timedelta(hours=float(text))
+
+
 def _spec(read: Reader, description: str, *environment: str, default: str = "") -> dict[str, Spec]:
     return {"spec": Spec(read, description, environment, default)}
 
@@ -127,6 +146,14 @@ class Paths:
             "The file that keeps what was measured, or the address of a PostgreSQL database.",
             "NEGAWATT_LEDGER",
             default="$XDG_DATA_HOME/negawatt/ledger.db",
+        )
+    )
+    queue: Path = field(
+        metadata=_spec(
+            _path,
+            "The file that keeps what `negawatt run` and `negawatt queue` are to run.",
+            "NEGAWATT_QUEUE",
+            default="$XDG_DATA_HOME/negawatt/queue.db",
         )
     )
     cache: Path = field(
@@ -234,6 +261,35 @@ class Meters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What the electricity grid tells by the hour."""
+
+    zone: str | None = field(
+        metadata=_spec(
+            _zone,
+            "Your grid zone, such as DE or US-CAL-CISO. When unset, a command asks for one.",
+            "NEGAWATT_ZONE",
+        )
+    )
+    providers: str | None = field(
+        metadata=_spec(
+            _providers,
+            "Addresses of those who tell carbon, prices or weather by the hour, the preferred "
+            "first, such as electricitymaps://. When unset, built-in typical hours.",
+            "NEGAWATT_GRID",
+        )
+    )
+    max_age: timedelta = field(
+        metadata=_spec(
+            _hours,
+            "Hours after which a forecast, or the end of a history, is too old to be used.",
+            "NEGAWATT_GRID_MAX_AGE",
+            default="24",
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set. Build it with `load`.
 
@@ -246,6 +302,7 @@ class Settings:
     carbon: Carbon
     hub: Hub
     meters: Meters
+    grid: Grid
     origins: Mapping[str, str]
     ignored: tuple[str, ...] = ()  # NEGAWATT_ variables that name no setting
 
@@ -259,8 +316,8 @@ class Row(NamedTuple):
     description: str
 
 
-_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub | Meters]] = MappingProxyType(
-    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub, "meters": Meters}
+_SECTIONS: Mapping[str, type[Paths | Run | Carbon | Hub | Meters | Grid]] = MappingProxyType(
+    {"paths": Paths, "run": Run, "carbon": Carbon, "hub": Hub, "meters": Meters, "grid": Grid}
 )
 
 
@@ -303,11 +360,11 @@ def load(
     environ = os.environ if environ is None else environ
     folder = Path.cwd() if folder is None else folder
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    _refuse_unknown(given, "a flag")
-    files = [_read_file(path) for path in _file_paths(environ, folder)]
+    known = list(specs())
+    refuse_unknown(given, known, "a flag")
+    files = [read_file(path, known) for path in file_paths(environ, folder)]
     found = {
-        name: _strongest(name, spec, given, environ, files, folder)
-        for name, spec in specs().items()
+        name: strongest(name, spec, given, environ, files, folder) for name, spec in specs().items()
     }
     values = {name: _take(name, spec, found[name]) for name, spec in specs().items()}
     sections: dict[str, Any] = {
@@ -317,7 +374,7 @@ def load(
     return Settings(
         **sections,
         origins=MappingProxyType({name: place.origin for name, place in found.items()}),
-        ignored=_ignored(environ),
+        ignored=ignored(environ, specs().values()),
     )
 
 
@@ -362,42 +419,12 @@ def _text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, Workload):
         return value.spec
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds() / 3600:g}"
     return f"{value.value:g}" if isinstance(value, GramsPerKWh) else str(value)
 
 
-class _Found(NamedTuple):
-    """A value as it was given, where, and the folder its relative paths start from."""
-
-    value: object
-    origin: str
-    base: Path
-
-
-class _File(NamedTuple):
-    path: Path
-    values: Mapping[str, object]
-
-
-def _strongest(
-    name: str,
-    spec: Spec,
-    flags: Mapping[str, object],
-    environ: Mapping[str, str],
-    files: list[_File],
-    folder: Path,
-) -> _Found:
-    if name in flags:
-        return _Found(flags[name], "flag", folder)
-    for variable in spec.environment:
-        if environ.get(variable):
-            return _Found(environ[variable], f"environment {variable}", folder)
-    for file in files:
-        if name in file.values:
-            return _Found(file.values[name], f"file {file.path}", file.path.parent)
-    return _Found(_expand(spec.default, environ), "default", folder)
-
-
-def _take(name: str, spec: Spec, found: _Found) -> Any:
+def _take(name: str, spec: Spec, found: Found) -> Any:
     if not isinstance(found.value, str | int | float | Path):
         return found.value  # from Python code, already of the type the tree holds
     text = _text(found.value)
@@ -410,55 +437,3 @@ def _take(name: str, spec: Spec, found: _Found) -> Any:
             f"{name} is {_shown(text)!r} ({found.origin}), which cannot be taken",
             fix=f"give {error}",
         ) from error
-
-
-def _expand(text: str, environ: Mapping[str, str]) -> str:
-    """Put the XDG folders into a default path."""
-    for variable, fallback in (("XDG_DATA_HOME", "~/.local/share"), ("XDG_CACHE_HOME", "~/.cache")):
-        text = text.replace(f"${variable}", environ.get(variable) or fallback)
-    return text
-
-
-def _file_paths(environ: Mapping[str, str], folder: Path) -> Iterator[Path]:
-    """The settings files there are, strongest first."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    for path in (folder / FILE_NAME, config / "negawatt" / FILE_NAME):
-        if path.is_file():
-            yield path
-
-
-def _read_file(path: Path) -> _File:
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # TOML and UTF-8 errors are ValueErrors
-        raise UsageError(
-            f"settings file {path} cannot be read: {error}", fix="correct it, or move it away"
-        ) from error
-    values: dict[str, object] = {}
-    for section, content in tree.items():
-        if isinstance(content, dict):
-            values |= {f"{section}.{key}": value for key, value in content.items()}
-        else:
-            values[section] = content
-    _refuse_unknown(values, f"file {path}")
-    return _File(path, values)
-
-
-def _refuse_unknown(values: Mapping[str, object], place: str) -> None:
-    known = list(specs())
-    for name, value in values.items():
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            raise UsageError(
-                f"{place} sets {name}, and there is no such setting",
-                fix=f"did you mean {close[0]}?" if close else f"known are: {', '.join(known)}",
-            )
-        if isinstance(value, list | dict):
-            raise UsageError(
-                f"{place} gives {name} several values", fix="give it one, or remove it"
-            )
-
-
-def _ignored(environ: Mapping[str, str]) -> tuple[str, ...]:
-    known = {variable for spec in specs().values() for variable in spec.environment}
-    return tuple(sorted(v for v in environ if v.startswith("NEGAWATT_") and v not in known))

@@ -1,0 +1,148 @@
+"""What every option costs: the measured table, formats worth searching, and the model made of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from negawatt.actions.journal import Journal
+from negawatt.actions.optimize import stages
+from negawatt.actions.optimize.order import Order, Tools
+from negawatt.actions.optimize.plans import fitting, haven, room_for
+from negawatt.actions.optimize.stages import products
+from negawatt.actions.optimize.trials import INT8, Trial
+from negawatt.compress.formats import shortlist
+from negawatt.core.records import Format
+from negawatt.energy import costs
+from negawatt.energy.costs import CostTable, Shape, Wanted
+from negawatt.energy.model import (
+    PHASES,
+    PREFILL_TOKENS,
+    Calibration,
+    EnergyModel,
+    Observation,
+    calibrate,
+)
+from negawatt.energy.units import Unit, units
+from negawatt.models.source import ModelSource
+
+_WIDE = 16  # bits
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What options of one model cost in the serving engine.
+
+    Args:
+        order: What the user asked for.
+        tools: With the engine.
+        source: The prepared model.
+    """
+
+    order: Order
+    tools: Tools
+    source: ModelSource
+
+    def costs(self) -> tuple[CostTable, Wanted]:
+        """The measured cost table, kept per machine, engine and version."""
+        tools, batch = self.tools, self.order.workload.batch
+        parts = [unit.layers for unit in units(products(self.source.layers))]
+        apart = {Shape(layer.rows, layer.cols) for layers in parts for layer in layers}
+        if not tools.runtime.joins:
+            parts = [(layer,) for layers in parts for layer in layers]
+        as_one = {Shape(sum(one.rows for one in layers), layers[0].cols) for layers in parts}
+        wanted = Wanted(
+            shapes=tuple(sorted(apart | as_one)),
+            formats=tuple(tools.runtime.formats),
+            threads=self.order.threads or 1,
+            tokens=(batch, PREFILL_TOKENS),
+        )
+        name = f"{tools.runtime.name} {tools.runtime.version}"
+        path = costs.kept_at(tools.cache, machine=tools.machine_id, runtime=name)
+        return tools.workshop.call(stages.measure_table, tools, wanted, path), wanted
+
+    def formats(self, table: CostTable, wanted: Wanted, journal: Journal) -> tuple[Format, ...]:
+        """Formats worth searching: not dominated, and saving the most per error."""
+
+        def pick() -> list[Format]:
+            left = {*costs.undominated(table, wanted), self.haven}
+            if not any(fmt.bits < 8 for fmt in left):  # uniform int4 is compared in any case
+                left.update(wanted.formats)
+            alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in left]
+            bare = self.model(table, {})
+            energy = {
+                fmt: sum(
+                    float(bare.option_energy([(layer.name, fitting(layer, fmt, self.haven))])[0])
+                    for layer in products(self.source.layers)
+                )
+                for fmt in alive
+            }
+            error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
+            most = self.order.effort.formats
+            kept = shortlist(self.haven, energy, error, most=most)
+            return [*kept, *self._small(wanted, kept)]
+
+        return tuple(journal.step("formats", list[Format], pick))
+
+    def check_room(self, formats: Sequence[Format]) -> None:
+        """A size that no plan keeps is refused before the long stages."""
+        options = [(unit.name, fmt) for unit in self.units for fmt in unit.candidates(formats)]
+        room_for(self.order.max_size, self.source.layers, self.source.bf16_bytes, options)
+
+    def _small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
+        """Under a limit on size, formats that save the most bytes per error as well."""
+        if self.order.max_size is None:
+            return []
+        narrow = [fmt for fmt in wanted.formats if fmt.bits < _WIDE]
+        size = {
+            fmt: sum(
+                fitting(layer, fmt, self.haven).bytes(layer.rows, layer.cols)
+                for layer in products(self.source.layers)
+            )
+            for fmt in narrow
+        }
+        error = self.tools.workshop.call(stages.rounding, self.tools, self.source, narrow)
+        found = shortlist(self.haven, size, error, most=self.order.effort.formats)
+        return [fmt for fmt in found if fmt not in kept]
+
+    def calibrated(self, table: CostTable, uniform: list[Trial]) -> EnergyModel:
+        """The table, calibrated on the whole models that have been run."""
+        bare = self.model(table, {})
+        fits: dict[str, Calibration] = {}
+        int8 = next(trial for trial in uniform if trial.name == INT8)
+        for phase in PHASES:
+            scale = float(np.median(getattr(int8.laps, f"{phase}_cpu")))
+            seen = []
+            for trial in uniform:
+                own = np.array(getattr(trial.laps, f"{phase}_cpu"))
+                rival = np.array(getattr(trial.rival, f"{phase}_cpu"))
+                # paired with int8, so that the machine's mood during one trial cancels
+                paired = scale * float(np.median(own / rival)) if trial is not int8 else scale
+                table_cpu = bare.table_cpu(trial.plan, phase, trial.joint)
+                seen.append(Observation(table_cpu, paired))
+            fits[phase] = calibrate(seen)
+        return self.model(table, fits)
+
+    def model(self, table: CostTable, fits: Mapping[str, Calibration]) -> EnergyModel:
+        """The model that prices options; with no `fits`, by the table alone."""
+        return EnergyModel(
+            layers=self.source.layers,
+            table=table,
+            workload=self.order.workload,
+            threads=self.order.threads or 1,
+            joules_per_cpu_s=self.tools.joules_per_cpu_s,
+            calibration=fits,
+            joins=self.tools.runtime.joins,
+        )
+
+    @property
+    def haven(self) -> Format:
+        """The 8-bit form of the serving engine: the yardstick, and what layers fall back on."""
+        return haven(self.tools.runtime.formats)
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Layers that are decided together."""
+        return units(self.source.layers)

@@ -1,0 +1,1 @@
+"""Plans: hours in each place, then the place."""

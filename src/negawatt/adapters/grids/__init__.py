@@ -1,0 +1,1 @@
+"""Providers of grid signals; each module is one, found through `negawatt.grids`."""
