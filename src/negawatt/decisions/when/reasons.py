@@ -33,7 +33,8 @@ def because(job: Job, ground: Field, runs: Runs, before: Runs, zone: str) -> str
     if ground.price is not None and ours > theirs:
         told += " It emits more than run now would, as the price counts too."
     waiting = _waiting(job, ground, runs)
-    return f"{told} {waiting:.3g} g of it are for waiting." if waiting > 0 else told
+    # a rest of rounding is no waiting
+    return f"{told} {waiting:.3g} g of it are for waiting." if waiting > 1e-6 * abs(ours) else told
 
 
 def _now(job: Job, ground: Field, runs: Runs, zone: str) -> str:
