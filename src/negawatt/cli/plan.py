@@ -71,7 +71,9 @@ _POWER_W = 100.0  # grams are proportional to it, and the choice does not depend
     help="Grams that a unit of money is worth; needs a provider of prices.",
 )
 @click.option(
-    "--provider", metavar="ADDRESS", help="Who tells the hours, such as uk:// or file:///grid.csv."
+    "--provider",
+    metavar="ADDRESS",
+    help="Who tells the hours, such as uk://, or a CSV file of them.",
 )
 @click.option("--name", default="the job", show_default=True, help="What to call it.")
 @click.option(

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from negawatt import settings as configuration
 from negawatt.core import registry
@@ -28,7 +29,7 @@ PAST = timedelta(days=56)
 _SECRETS = frozenset({"key", "password", "user"})
 _FORECASTER = "negawatt.signals.forecast"
 
-#: An address such as `uk://`, several with spaces between, or sources that are built already.
+#: An address such as `uk://` or the path of a file, several with spaces between, or sources that are built already.
 Named = str | GridSource | list[GridSource] | tuple[GridSource, ...]
 
 
@@ -211,7 +212,8 @@ def sources(
     if not named.strip():
         remarks.append("no provider is named; `negawatt grid --providers` lists them")
     found = []
-    for address in named.split():
+    for text in named.split():
+        address = text if "://" in text else of_file(text)
         name = address.partition("://")[0]
         if topic not in getattr(registry.load(registry.GRIDS, name), "topics", (topic,)):
             remarks.append(f"{name} tells nothing of {topic}")
@@ -220,6 +222,24 @@ def sources(
         local = getattr(source, "local", False)
         found.append(Kept(source, None if local else _store(settings, remarks), address))
     return found
+
+
+def of_file(path: str) -> str:
+    """The address of a file that is named by its path.
+
+    Raises:
+        UsageError: there is no such file.
+
+    >>> of_file(__file__).startswith("file:///")
+    True
+    """
+    place = Path(path).expanduser().resolve()
+    if not place.is_file():
+        raise UsageError(
+            f"{path!r} is neither a file nor the address of a provider",
+            fix="write PROVIDER://, for example electricitymaps://, or the path of a CSV file",
+        )
+    return f"file://{quote(str(place))}"
 
 
 def build(address: str, topic: Topic = Topic.CARBON) -> GridSource:

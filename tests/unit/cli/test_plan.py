@@ -56,6 +56,13 @@ def test_a_job_goes_to_the_clean_hours(night: str) -> None:
     assert best["saving"]["value"] == pytest.approx(0.75)
 
 
+def test_a_file_may_be_named_by_its_path(night: str) -> None:
+    arguments = ("--zone", "DE", "--duration", "3h", "--provider")
+    assert told(*arguments, night.removeprefix("file://")) == told(*arguments, night)
+    with pytest.raises(UsageError, match="neither a file nor the address"):
+        plan(*arguments, "nowhere.csv")
+
+
 def test_the_parts_of_the_saving_add_to_the_whole() -> None:
     arguments = ("--zone", "PL", "--zone", "FR", "--duration", "4h", "--provider", "")
     found = told(*arguments)
