@@ -18,6 +18,7 @@ from negawatt.core import registry
 from negawatt.core.errors import SignalUnavailable, StaleSignal, UsageError
 from negawatt.core.grid import Topic
 from negawatt.core.runners import Runner
+from negawatt.wiring.grid import of_file
 
 if TYPE_CHECKING:
     from negawatt.settings import Settings
@@ -179,9 +180,7 @@ def _options(said: Asked) -> dict[str, str]:
 
 def address(provider: str) -> str:
     """The address of a provider; a path is that of a file."""
-    if provider and "://" not in provider:
-        return f"file://{Path(provider).expanduser().resolve()}"
-    return provider
+    return of_file(provider) if provider and "://" not in provider else provider
 
 
 def _check_zone(order: Order, settings: Settings) -> None:
