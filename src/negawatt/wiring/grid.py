@@ -212,8 +212,11 @@ def sources(
     if not named.strip():
         remarks.append("no provider is named; `negawatt grid --providers` lists them")
     found = []
-    for text in named.split():
-        address = text if "://" in text else of_file(text)
+    addresses = [text if "://" in text else of_file(text) for text in named.split()]
+    if len(addresses) == 1 and addresses[0].startswith("file:///"):
+        # A file that is all there is, and is not there, is a slip of the pen and no outage.
+        of_file(unquote(urlsplit(addresses[0]).path))
+    for address in addresses:
         name = address.partition("://")[0]
         if topic not in getattr(registry.load(registry.GRIDS, name), "topics", (topic,)):
             remarks.append(f"{name} tells nothing of {topic}")

@@ -146,8 +146,12 @@ def test_providers_of_the_settings_are_asked_in_turn(tmp_path: Path, past: str) 
 def test_a_past_that_nobody_tells_is_not_made_up(settings: Settings) -> None:
     with pytest.raises(SignalUnavailable, match="no provider is named"):
         grid.observed("DE", NOW - HOUR, NOW, settings=settings)
-    with pytest.raises(SignalUnavailable, match="nowhere"):
+    with pytest.raises(UsageError, match="nowhere"):
         grid.observed("DE", NOW - HOUR, NOW, settings=settings, provider="file:///nowhere.csv")
+    with pytest.raises(SignalUnavailable, match="nowhere"):
+        grid.observed(
+            "DE", NOW - HOUR, NOW, settings=settings, provider="file:///nowhere.csv file:///x.csv"
+        )
 
 
 def test_one_provider_that_knows_no_such_zone_says_so(settings: Settings, past: str) -> None:

@@ -140,8 +140,6 @@ class GridFile(Asked):
         if not path:
             raise UsageError("no file is named", fix="write file:///FOLDER/GRID.csv")
         self._path = Path(path).expanduser()
-        if not self._path.is_file():
-            raise UsageError(f"there is no file {self._path}", fix="see how its name is written")
         self.name = f"file:{self._path.name}"
         try:
             self._meaning = Meaning(**meaning)

@@ -143,8 +143,8 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, text: str, what: st
 def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file"):
         GridFile()
-    with pytest.raises(UsageError, match="absent"):
-        GridFile(path=str(tmp_path / "absent.csv"))
+    with pytest.raises(SignalUnavailable, match="absent"):
+        GridFile(path=str(tmp_path / "absent.csv")).past("DE", DAY, DAY + HOUR)
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(b"no gzip at all")
     with pytest.raises(SignalUnavailable, match="cannot be read"):
