@@ -103,6 +103,8 @@ class Stint:
         task = Task(self.order.name, self.order.argv, self.order.folder, attempt, options=options)
         since = self.now()
         handle = self.runner.submit(task)
+        if isinstance(self.runner, Near):  # elsewhere it may lie in a queue first
+            self.state = RunState.RUNNING
         progress = self.entry.progress
         self.keep(
             "started",
@@ -132,6 +134,7 @@ class Stint:
         """
         since, progress = self.now(), self.entry.progress
         self.runner.act(progress.handle, Act.RESUME)
+        self.state = RunState.RUNNING  # or the time until the next look would count as paused
         again = progress.resumes + 1
         self.keep("resumed", phase=Phase.RUNNING, since=since, resumes=again, stint_s=0.0)
 
