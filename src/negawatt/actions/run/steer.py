@@ -69,7 +69,8 @@ def wish(order: Order, progress: Progress, now: datetime, safe: datetime | None 
 
 def next_change(order: Order, progress: Progress, now: datetime, safe: datetime) -> datetime:
     """When the answer may become another one; never before `now`."""
-    edges = [safe]
+    # while it runs its last safe moment moves on with the clock, and is never reached
+    edges = [] if progress.phase is Phase.RUNNING else [safe]
     for stretch in progress.stretches:
         edges += [stretch.start, stretch.end]
     if progress.phase is Phase.RUNNING and progress.stint_s < order.min_run_s:

@@ -294,3 +294,26 @@ def test_no_deadline_is_missed_under_any_forecast(
         assert entry.progress.ran_s == pytest.approx(work * 3600, abs=150)
         scene.book.close()
         assert timedelta(seconds=entry.progress.ran_s) > timedelta(0)
+
+
+def test_a_worker_naps_while_a_job_runs(tmp_path: Path) -> None:
+    """The last safe moment of what runs moves on with the clock: it is nothing to wake up for.
+
+    In these hours one wakes up a moment before it, and the moment stays ahead.
+    """
+    hours = [
+        100.86996550107442, 589.1271391674678, 79.66902930459901, 461.62016204910583,
+        820.1623645677072, 211.78991922902324, 277.32827863339855, 550.6123042373521,
+        516.5539972982338, 504.87348996184585, 353.44012564113405, 37.76395986588035,
+        536.1161759350709, 249.81310421316815,
+    ]  # fmt: skip
+    work, slack = 3.9123317869814485, 2.6835303529459837
+    scene, naps = Scene(tmp_path, hours), [0]
+
+    def count() -> None:
+        naps[0] += 1
+        assert naps[0] < 1500
+
+    scene.clocks.on_sleep = count
+    assert kept_deadline(scene.one(scene.order(hours=work, by=work + slack, interruptible=True)))
+    scene.book.close()
