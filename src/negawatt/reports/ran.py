@@ -278,7 +278,8 @@ def show_report(found: Sequence[Ran], console: Console) -> None:
         put(Text(f"- restarts, and work that was lost: -{shown['restarts']} g"), console)
         put(Text(f"- waiting: -{shown['waiting']} g"), console)
     missed = told["deadlines_missed"]
-    put(Text(f"- deadlines missed: {', '.join(map(str, missed)) if missed else 'none'}"), console)
+    who = f"by job {', '.join(map(str, missed))}" if missed else "none"
+    put(Text(f"- deadlines missed: {who}"), console)
     for one in told["not_counted"]:
         put(Text(f"- {one['number']} is not in it: {one['because']}"), console)
     for remark in dict.fromkeys(r for one in found if one.saving for r in one.saving.remarks):

@@ -22,7 +22,7 @@ Actual = Callable[[datetime, datetime], Series]
 
 _GUARD_S = 60.0
 _GUARD_SHARE = 0.02  # of the work
-_LOOK_S = 1.0  # a start, and an end seen, take no longer in real time
+_LOOK_S = 2.0  # a start, and an end seen, take no longer in real time, even on a busy machine
 
 
 class Phase(StrEnum):

@@ -51,9 +51,9 @@ def plan(stint: Stint, now: datetime) -> None:
         stint.keep(planned_at=now)
         return
     changed = _starts(schedule) != _starts_of(stint)
-    # once its hour has come "at once" says nothing: why that hour was waited for does
-    comes_true = bool(progress.because) and schedule.start <= now + timedelta(seconds=1)
-    because = progress.because if comes_true else schedule.because
+    # what comes true was decided earlier: "at once" says nothing then, why it was waited for does
+    comes_true = schedule.start <= now + timedelta(seconds=1) or not changed
+    because = progress.because if comes_true and progress.because else schedule.because
     stint.keep(
         "planned" if changed else "",
         stretches=schedule.stretches,

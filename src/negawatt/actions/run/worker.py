@@ -249,10 +249,40 @@ class Worker:
             ),
         ):  # fmt: skip
             more = stint.order.power_w or 0.0
-            if wishes[stint.number].firm or self._limits.holds(count + 1, power + more):
+            holds = self._limits.holds(count + 1, power + more)
+            if wishes[stint.number].firm or (
+                holds and not self._crowds(stint, wishes[stint.number], live, safe)
+            ):
                 chosen.add(stint.number)
                 count, power = count + 1, power + more
         return chosen
+
+    def _crowds(
+        self, stint: Stint, wished: Wish, live: Sequence[Stint], safe: dict[int, datetime]
+    ) -> bool:
+        """Whether a job that cannot be stopped would, once begun, make another one late.
+
+        It is passed over then, until that one is done or its own last safe moment has come.
+        """
+        begun = stint.entry.progress.phase in _ACTIVE
+        if self._limits == Limits() or begun or wished.forced or stint.order.interruptible:
+            return False
+        now = stint.now()
+        length = timedelta(seconds=stint.left_s)
+        firm = [(now, now + length, stint.order.power_w or 0.0)]
+        needs = []
+        for other in live:
+            if other is stint or safe[other.number] < now:
+                continue  # late anyhow, or not made later by this one
+            left = timedelta(seconds=other.left_s)
+            power_w = other.order.power_w or 0.0
+            if other.entry.progress.phase in _ACTIVE and not other.order.interruptible:
+                firm.append((now, now + left, power_w))
+            else:
+                guarded = (other.order.latest - safe[other.number]).total_seconds()
+                needs.append(Need(other.number, other.order.latest, guarded, power_w))
+        found = latest_starts(needs, self._limits, firm)
+        return any(found[need.id] < now for need in needs)
 
     def _pause(self, stint: Stint, wished: Wish) -> None:
         if stint.number in self._watch.watched:

@@ -317,3 +317,17 @@ def test_a_worker_naps_while_a_job_runs(tmp_path: Path) -> None:
     scene.clocks.on_sleep = count
     assert kept_deadline(scene.one(scene.order(hours=work, by=work + slack, interruptible=True)))
     scene.book.close()
+
+
+def test_a_job_that_cannot_be_stopped_is_not_begun_in_the_way_of_another(tmp_path: Path) -> None:
+    hours = [900.0] * 4 + [10.0, 5.0, 5.0] + [800.0] * 7
+    scene = Scene(tmp_path, hours)
+    long, short = scene.go(
+        scene.order("long", hours=3, by=14),
+        scene.order("short", hours=2, by=7.5),
+        limits=Limits(slots=1),
+    )
+    assert kept_deadline(short)
+    assert kept_deadline(long)
+    assert scene.machine.most_at_once == 1
+    scene.book.close()
