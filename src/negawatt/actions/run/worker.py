@@ -224,16 +224,25 @@ class Worker:
         safe = {one.number: last_safe(one.order, one.entry.progress) for one in live}
         if self._limits == Limits():
             return safe
+        # Replays have clocks of their own, so all are laid out in real time, from now on.
+        base = self._means.wall()
         needs, firm = list[Need](), list[Lain]()
         for stint in live:
-            order, progress, power_w = stint.order, stint.entry.progress, stint.order.power_w or 0.0
-            if progress.phase in _ACTIVE and (progress.forced or not order.interruptible):
-                now = stint.now()
-                firm.append((now, now + timedelta(seconds=stint.left_s), power_w))
+            progress = stint.entry.progress
+            if progress.phase in _ACTIVE and (progress.forced or not stint.order.interruptible):
+                firm.append(_lain(stint, base))
             else:  # the guard lies in each, for the time between one's end and the next's start
-                length = (order.latest - safe[stint.number]).total_seconds()
-                needs.append(Need(stint.number, order.latest, length, power_w))
-        return {**safe, **latest_starts(needs, self._limits, firm)}
+                needs.append(_need(stint, base, safe[stint.number]))
+        found = latest_starts(needs, self._limits, firm)
+        by_number = {stint.number: stint for stint in live}
+        return {
+            **safe,
+            **{
+                number: by_number[number].now()
+                + (start - base) * by_number[number].order.pace.speed
+                for number, start in found.items()
+            },
+        }
 
     def _chosen(
         self, live: Sequence[Stint], wishes: dict[int, Wish], safe: dict[int, datetime]
@@ -251,15 +260,13 @@ class Worker:
             more = stint.order.power_w or 0.0
             holds = self._limits.holds(count + 1, power + more)
             if wishes[stint.number].firm or (
-                holds and not self._crowds(stint, wishes[stint.number], live, safe)
+                holds and not self._crowds(stint, wishes[stint.number], live)
             ):
                 chosen.add(stint.number)
                 count, power = count + 1, power + more
         return chosen
 
-    def _crowds(
-        self, stint: Stint, wished: Wish, live: Sequence[Stint], safe: dict[int, datetime]
-    ) -> bool:
+    def _crowds(self, stint: Stint, wished: Wish, live: Sequence[Stint]) -> bool:
         """Whether a job that cannot be stopped would, once begun, make another one late.
 
         It is passed over then, until that one is done or its own last safe moment has come.
@@ -267,22 +274,18 @@ class Worker:
         begun = stint.entry.progress.phase in _ACTIVE
         if self._limits == Limits() or begun or wished.forced or stint.order.interruptible:
             return False
-        now = stint.now()
-        length = timedelta(seconds=stint.left_s)
-        firm = [(now, now + length, stint.order.power_w or 0.0)]
-        needs = []
+        base = self._means.wall()
+        firm, needs = [_lain(stint, base)], list[Need]()
         for other in live:
-            if other is stint or safe[other.number] < now:
-                continue  # late anyhow, or not made later by this one
-            left = timedelta(seconds=other.left_s)
-            power_w = other.order.power_w or 0.0
+            own = last_safe(other.order, other.entry.progress)
+            if other is stint or own < other.now():
+                continue  # late anyhow, and not made so by this one
             if other.entry.progress.phase in _ACTIVE and not other.order.interruptible:
-                firm.append((now, now + left, power_w))
+                firm.append(_lain(other, base))
             else:
-                guarded = (other.order.latest - safe[other.number]).total_seconds()
-                needs.append(Need(other.number, other.order.latest, guarded, power_w))
+                needs.append(_need(other, base, own))
         found = latest_starts(needs, self._limits, firm)
-        return any(found[need.id] < now for need in needs)
+        return any(start < base for start in found.values())
 
     def _pause(self, stint: Stint, wished: Wish) -> None:
         if stint.number in self._watch.watched:
@@ -373,6 +376,20 @@ class Worker:
         poll = min(most, max(most / 100, 0.05 * (self._steady() - self._runs_since)))
         longest = poll if running else self._rhythm.idle_s
         return min(longest, max(_SHORTEST_S, min(edges)))
+
+
+def _lain(stint: Stint, base: datetime) -> Lain:
+    """What is left of a job if it runs from now on, in real time."""
+    left = timedelta(seconds=stint.order.pace.real_s(stint.left_s))
+    return base, base + left, stint.order.power_w or 0.0
+
+
+def _need(stint: Stint, base: datetime, safe: datetime) -> Need:
+    """By when a job has to have run, in real time; from its last safe moment on it needs all of it."""
+    real_s, latest = stint.order.pace.real_s, stint.order.latest
+    end = base + timedelta(seconds=real_s((latest - stint.now()).total_seconds()))
+    length = real_s((latest - safe).total_seconds())
+    return Need(stint.number, end, length, stint.order.power_w or 0.0)
 
 
 def _cpu_of(stint: Stint) -> Callable[[], float]:
