@@ -104,7 +104,7 @@ def command(
     html: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell when, and in which zone, a job runs cleanest, and why.
+    """Tell when and where a job runs cleanest, and why.
 
     Hours come from the providers of the settings (`negawatt grid --providers`); without one, from
     built-in typical hours of the zone. The saving is told beside running at once in the zone that

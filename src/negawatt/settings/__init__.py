@@ -325,7 +325,7 @@ def specs() -> dict[str, Spec]:
     """Every setting there is by its name, in the order of the tree.
 
     >>> list(specs())[:3]
-    ['paths.ledger', 'paths.cache', 'paths.data']
+    ['paths.ledger', 'paths.queue', 'paths.cache']
     """
     return {
         f"{section}.{entry.name}": entry.metadata["spec"]
