@@ -266,7 +266,7 @@ def test_show_takes_a_number_or_the_beginning_of_an_id(
 ) -> None:
     assert main(["ledger", "show", "3"]) == 0
     assert '"name": "a model"' in _out(capsys)
-    assert main(["ledger", "show", "99"]) == 2
+    assert main(["ledger", "show", "99999999"]) == 2
     assert main(["ledger", "show", ""]) == 2
     assert "3 entries ''" in capsys.readouterr().err
 
