@@ -12,7 +12,7 @@ from negawatt.core.codec import encode
 from negawatt.reports.figures import Sources, plain
 from negawatt.reports.hours import Told, as_mapping
 from negawatt.reports.plots import plan as drawn_plan
-from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, stacked, title
+from negawatt.reports.screen import fitting, put, ruled, speaks_unicode, title
 from negawatt.reports.webpage import render
 
 if TYPE_CHECKING:
@@ -114,6 +114,9 @@ def show(found: _Planned, console: Console) -> None:
         put(Text(f"- {sentence}"), console)
     put(title("Every place"), console)
     put(_table(found, console), console)
+    for option in found.options:
+        if words := told(option):
+            put(Text(f"- {option.place}: {words}"), console)
     for option in found.options:
         if option.outlook is not None:
             _curve(option.schedule, option.outlook, console)
@@ -233,7 +236,7 @@ def _table(found: _Planned, console: Console) -> Table:
         schedule = option.schedule
         saving = schedule.saving
         table.add_row(
-            stacked(f"{option.place}{' (here)' * (option.place == found.here)}", told(option)),
+            f"{option.place}{' (here)' * (option.place == found.here)}",
             _span(schedule),
             mass(option.grams),
             mass(option.now),

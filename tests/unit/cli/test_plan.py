@@ -173,6 +173,7 @@ def test_the_example_of_sites_can_be_planned(tmp_path: Path) -> None:
     file.write_text(plan("--example").output)
     found = told("--duration", "4h", "--provider", "", "--sites", str(file))
     assert {one["place"] for one in found["options"]} == {"berlin", "lulea"}
+    assert not any(one["excluded"] for one in found["options"])
 
 
 @pytest.mark.parametrize(

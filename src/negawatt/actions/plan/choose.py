@@ -188,7 +188,7 @@ def _option(one: Ranked, spot: Spot, found: Outlook) -> Option:
 def _because(found: Siting) -> tuple[str, ...]:
     told = [found.chosen.schedule.because]
     if len(found.ranking) > 1 or found.impossible:
-        told.insert(0, f"{found.because[0].upper()}{found.because[1:]}.")
+        told.insert(0, f"{found.because}.")  # it begins with a place's own name
     home = found.at(found.home)
     best = found.chosen
     if home is not None and best is not home and best.grams.high >= home.grams.low:

@@ -20,11 +20,12 @@ latency_most_ms = 60       # left out: any
 [sites.berlin]
 zone = "DE"
 pue = 1.4
+latency_ms = 5             # to those who wait for the answer
 
 [sites.lulea]
 zone = "SE-SE1"
 pue = 1.1
-latency_ms = 30            # to those who wait for the answer
+latency_ms = 30
 speed = 0.8                # work done per second, beside the device that --duration is told for
 energy = 0.9               # IT energy of the same work, beside it
 wue = 0.1                  # water on site [L/kWh]

@@ -15,7 +15,10 @@ from run_world import Scene, hours_of, kept_deadline
 
 from negawatt.actions.run.book import Book
 from negawatt.actions.run.orders import Phase
+from negawatt.actions.run.pace import Pace
 from negawatt.actions.run.steer import Limits
+from negawatt.actions.run.stint import Stint
+from negawatt.actions.run.worker import _lain, _need
 from negawatt.core.errors import RunnerUnavailable, SignalUnavailable
 from negawatt.core.runners import RunState
 
@@ -330,4 +333,21 @@ def test_a_job_that_cannot_be_stopped_is_not_begun_in_the_way_of_another(tmp_pat
     assert kept_deadline(short)
     assert kept_deadline(long)
     assert scene.machine.most_at_once == 1
+    scene.book.close()
+
+
+@pytest.mark.parametrize("speed", [1.0, 60.0, 3600.0])
+def test_jobs_with_clocks_of_their_own_are_laid_out_in_real_time(
+    tmp_path: Path, speed: float
+) -> None:
+    scene = Scene(tmp_path, [1.0] * 14)
+    lengths = []
+    for shown in (START, START - 5 * HOUR, START + 9 * HOUR):
+        pace = Pace(speed, began=START, shown=shown)
+        by = shown + 6 * HOUR
+        order = scene.order(hours=2, release=shown, by=(by - START) / HOUR, pace=pace)
+        stint = Stint(scene.book.get(scene.book.add(order, "queue")), scene.book, scene.means())
+        need = _need(stint, START, by - 3 * HOUR)
+        lengths.append((need.latest - START, need.seconds, _lain(stint, START)[1] - START))
+    assert lengths == [(6 * HOUR / speed, 3 * 3600 / speed, 2 * HOUR / speed)] * 3
     scene.book.close()
