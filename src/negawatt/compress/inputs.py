@@ -114,12 +114,12 @@ def block_paths(layers: Sequence[Layer]) -> list[str]:
 def grouped(layers: Sequence[Layer]) -> list[list[Layer]]:
     """Layers of consecutive blocks whose statistics fit the memory allowance together."""
     groups: list[list[Layer]] = []
-    held, last = 0, None
+    held, last = 0, None  # layers outside blocks have none either
     sizes: dict[int | None, int] = {}
     for layer in layers:
         sizes[layer.block] = sizes.get(layer.block, 0) + 4 * layer.cols**2
     for layer in layers:
-        if layer.block != last:
+        if not groups or layer.block != last:
             last = layer.block
             if not groups or held + sizes[last] > _HELD:
                 groups.append([])

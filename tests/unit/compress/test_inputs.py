@@ -184,3 +184,8 @@ def test_no_hook_is_left() -> None:
     assert model.config._attn_implementation == before
     assert all(not module._forward_hooks for module in model.modules())
     assert all(not module._forward_pre_hooks for module in model.modules())
+
+
+def test_layers_outside_blocks_are_grouped_without_others() -> None:
+    head = Layer("head", "head", 96, 64)
+    assert inputs.grouped([head]) == [[head]]

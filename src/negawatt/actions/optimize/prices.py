@@ -82,7 +82,7 @@ class Prices:
             error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
             most = self.order.effort.formats
             kept = shortlist(self.haven, energy, error, most=most)
-            return [*kept, *self._small(wanted, kept)]
+            return [*kept, *(() if self.order.max_size is None else self.small(wanted, kept))]
 
         return tuple(journal.step("formats", list[Format], pick))
 
@@ -91,10 +91,8 @@ class Prices:
         options = [(unit.name, fmt) for unit in self.units for fmt in unit.candidates(formats)]
         room_for(self.order.max_size, self.source.layers, self.source.bf16_bytes, options)
 
-    def _small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
-        """Under a limit on size, formats that save the most bytes per error as well."""
-        if self.order.max_size is None:
-            return []
+    def small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
+        """Formats that save the most bytes per error, beside those `kept` for their joules."""
         narrow = [fmt for fmt in wanted.formats if fmt.bits < _WIDE]
         size = {
             fmt: sum(
