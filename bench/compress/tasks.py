@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from negawatt.core.protocols import Session
 from negawatt.models.cloze import Cloze, Passage, cloze_items
@@ -22,6 +23,7 @@ from negawatt.models.scoring import guesses
 
 #: Items of each task; of BLiMP so many of each paradigm.
 BLIMP_EACH, LAMBADA, PIQA = 3, 100, 100
+TOGETHER = 8  # texts read at once
 _NORMAL = 1.959963984540054  # its 97.5 % quantile
 
 
@@ -49,27 +51,51 @@ class Task:
     passages: tuple[Passage, ...] = ()
 
 
-def log_likelihood(session: Session, tokens: Sequence[int], scored: int) -> float:
-    """Of the last `scored` tokens, given those before them. [nat]"""
-    session.reset()
-    given = np.asarray(tokens, np.int64)
-    logits = np.asarray(session.forward(given[None, :-1], keep=scored))[0].astype(np.float64)
-    top = logits.max(-1)
-    picked = logits[np.arange(scored), given[-scored:]]
-    return float((picked - top - np.log(np.exp(logits - top[:, None]).sum(-1))).sum())
+def log_likelihood(logits: NDArray[np.float32], targets: Sequence[int]) -> float:
+    """Of `targets` under logits [positions, vocabulary], each of the token at its place. [nat]"""
+    wide = logits.astype(np.float64)
+    top = wide.max(-1)
+    picked = wide[np.arange(len(targets)), list(targets)]
+    return float((picked - top - np.log(np.exp(wide - top[:, None]).sum(-1))).sum())
+
+
+def log_likelihoods(session: Session, texts: Sequence[tuple[Sequence[int], int]]) -> list[float]:
+    """Of the last tokens of each text, given those before them. [nat]
+
+    Texts of nearly one length are read together, the shorter ones filled up at their end, which
+    nothing before it looks at.
+
+    Args:
+        session: Of a model that looks backwards only.
+        texts: Tokens, and how many at the end of them count.
+    """
+    found = [0.0] * len(texts)
+    by_length = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
+    for start in range(0, len(texts), TOGETHER):
+        group = by_length[start : start + TOGETHER]
+        longest = max(len(texts[i][0]) for i in group) - 1
+        rows = np.zeros((TOGETHER, longest), np.int64)  # always as many: caches stay as they are
+        for row, i in enumerate(group):
+            rows[row, : len(texts[i][0]) - 1] = texts[i][0][:-1]
+        first = min(len(tokens) - 1 - scored for tokens, scored in (texts[i] for i in group))
+        session.reset()
+        logits = np.asarray(session.forward(rows, keep=longest - first))
+        for row, i in enumerate(group):
+            tokens, scored = texts[i]
+            end = len(tokens) - 1 - first
+            found[i] = log_likelihood(logits[row, end - scored : end], tokens[-scored:])
+    return found
 
 
 def outcomes(session: Session, task: Task) -> list[int]:
     """1 for every item that the session has right, else 0."""
+    pairs = [pair for one in task.choices for pair in zip(one.texts, one.scored, strict=True)]
+    scores = iter(log_likelihoods(session, pairs))
     found = []
     for item in task.choices:
-        pairs = zip(item.texts, item.scored, strict=True)
-        scores = [log_likelihood(session, tokens, scored) for tokens, scored in pairs]
-        found.append(
-            int(scores[item.right] > max(s for i, s in enumerate(scores) if i != item.right))
-        )
-    found += [guesses(session, Cloze(passages=(one,))) for one in task.passages]
-    return found
+        own = [next(scores) for _ in item.texts]
+        found.append(int(own[item.right] > max(s for i, s in enumerate(own) if i != item.right)))
+    return found + [guesses(session, Cloze(passages=(one,))) for one in task.passages]
 
 
 def paired(own: Sequence[int], base: Sequence[int]) -> dict[str, Any]:

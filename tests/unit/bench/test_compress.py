@@ -213,7 +213,8 @@ class _Likes:
         pass
 
     def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
-        logits = np.zeros((1, keep or np.shape(tokens)[1], self.vocabulary), np.float32)
+        batch, new = np.shape(tokens)
+        logits = np.zeros((batch, keep or new, self.vocabulary), np.float32)
         logits[..., self.token] = 5.0
         return logits
 
@@ -226,8 +227,30 @@ def test_the_likelier_text_is_chosen_by_the_tokens_that_count(bench: dict[str, A
 
 
 def test_the_log_likelihood_is_that_of_a_softmax(bench: dict[str, Any]) -> None:
-    found = bench["tasks"].log_likelihood(_Likes(3), [1, 3, 3], 2)
+    (found,) = bench["tasks"].log_likelihoods(_Likes(3), [([1, 3, 3], 2)])
     assert found == pytest.approx(2 * (5 - math.log(math.exp(5) + 7)))
+
+
+class _Causal(_Likes):
+    """A session whose answers hang on everything up to a token, and on nothing behind it."""
+
+    def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
+        seen = np.cumsum(np.asarray(tokens), axis=1)[..., None]
+        logits = np.cos(seen * np.arange(1, self.vocabulary + 1)).astype(np.float32)
+        return logits[:, logits.shape[1] - (keep or logits.shape[1]) :]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_texts_read_together_get_what_they_get_alone(bench: dict[str, Any], seed: int) -> None:
+    draw, tasks, session = np.random.default_rng(seed), bench["tasks"], _Causal(0)
+    texts = []
+    for _ in range(2 * tasks.TOGETHER + 3):
+        length = int(draw.integers(2, 12))
+        texts.append((draw.integers(0, 8, length).tolist(), int(draw.integers(1, length))))
+    together = tasks.log_likelihoods(session, texts)
+    for (tokens, scored), found in zip(texts, together, strict=True):
+        logits = session.forward(np.array([tokens[:-1]]))[0, -scored:]
+        assert found == pytest.approx(tasks.log_likelihood(logits, tokens[-scored:]))
 
 
 def test_a_tie_is_not_right(bench: dict[str, Any]) -> None:
