@@ -27,7 +27,7 @@ import verdict
 from ablations import ablated
 from install import read_pins
 from judge import Effort, Judge, Row, with_payback
-from sized import sized
+from sized import between, sized
 from variants import Variant, llamacpp_types, of_rival, ours
 from work import SMOLLM2, Work, prepared
 
@@ -58,6 +58,7 @@ def every(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Varia
     """All variants; llama.cpp's types come first, for the yardstick is one of them."""
     yield from llamacpp_types(work, folder)
     yield from ours(work, folder)
+    yield from between(work, folder)
     yield from sized(work, folder)
     yield from theirs(work, folder, asked)
     if not asked.skip_ablations:

@@ -1,6 +1,6 @@
-"""Our search under limits on bytes, as `optimize --max-size` does it.
+"""More plans of ours: for budgets between those searched, and under limits on bytes.
 
-Formats that save bytes join those that save joules, and of the plans that fit the one of least
+The latter as `optimize --max-size` does it: formats that save bytes join those that save joules, and of the plans that fit the one of least
 expected KL is taken, whatever it spends.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from again import Bench
 from numpy.typing import NDArray
 from variants import OURS, Variant, built
 from work import Work, cpu_time
@@ -93,6 +94,15 @@ class Sized:
             partial.replace(kept)
         found_scores: NDArray[np.float64] = np.load(kept)
         return found_scores
+
+
+def between(work: Work, folder: Path) -> Iterator[Variant]:
+    """Plans for energies between those of the search, for which nothing more is spent."""
+    bank = work.job.groundwork()[1]
+    spent = {"cpu_seconds": work.search_cpu_s}
+    for name, plan in Bench(work).between():
+        path = built(work, name, bank.view(plan), folder)
+        yield Variant(OURS, name, path, spent, path)
 
 
 def sized(work: Work, folder: Path) -> Iterator[Variant]:
