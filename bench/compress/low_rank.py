@@ -148,10 +148,11 @@ def main() -> None:
     torch.set_num_threads(wiring.cores())
     folder = prepare(given.model, given.work).folder
     found = measured(folder, given.share, given.every, given.windows)
-    for name, row in found.items():
-        print(f"{name:18} KL {row['kl']:.4f} +- {row['kl_error']:.4f}  PPL {row['perplexity']:.2f}")
+    for way, row in found.items():
+        print(f"{way:18} KL {row['kl']:.4f} +- {row['kl_error']:.4f}  PPL {row['perplexity']:.2f}")
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
-    told = f"{given.model}, {given.share:.0%} of the feed-forward part of every block"
+    name = Path(given.model).name if Path(given.model).is_dir() else given.model
+    told = f"{name}, {given.share:.0%} of the feed-forward part of every block"
     told = told if given.every == 1 else told.replace("every block", f"1 in {given.every} blocks")
     told += f", {given.windows * WINDOW:,} tokens"
     kept.setdefault("low_rank", {})[told] = found
