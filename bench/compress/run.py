@@ -5,7 +5,8 @@ calibration tokens, the same held-out text and the same engine on the same machi
 takes turns with one and the same Q8_0 form, so that the ratios are paired.
 
     python bench/compress/run.py [--models smollm2 gemma3-270m] [--only NNCF ...]
-        [--without AutoRound ...] [--skip-tasks] [--skip-ablations] [--passes 2] [--untimed]
+        [--without AutoRound ...] [--types Q4_K_M ...] [--skip-more] [--skip-tasks]
+        [--skip-ablations] [--passes 2] [--untimed]
 
 Figures and verdicts go to `bench/results/compress.json`, a picture to `compress.html` beside the
 variants. What has been found is kept and not done again: `--untimed` does all that needs no
@@ -27,6 +28,7 @@ import verdict
 from ablations import ablated
 from install import read_pins
 from judge import Effort, Judge, Row, with_payback
+from llamacpp_types import TYPES
 from sized import between, sized
 from variants import Variant, llamacpp_types, of_rival, ours
 from work import SMOLLM2, Work, prepared
@@ -56,10 +58,11 @@ def theirs(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Vari
 
 def every(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Variant | str]:
     """All variants; llama.cpp's types come first, for the yardstick is one of them."""
-    yield from llamacpp_types(work, folder)
+    yield from llamacpp_types(work, folder, {YARDSTICK, *asked.types})
     yield from ours(work, folder)
-    yield from between(work, folder)
-    yield from sized(work, folder)
+    if not asked.skip_more:
+        yield from between(work, folder)
+        yield from sized(work, folder)
     yield from theirs(work, folder, asked)
     if not asked.skip_ablations:
         yield from ablated(work, folder)
@@ -123,6 +126,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--max-loss", type=float, default=0.2)
     parser.add_argument("--only", nargs="+", default=[], metavar="TOOL", help="of other tools")
     parser.add_argument("--without", nargs="+", default=[], metavar="TOOL")
+    parser.add_argument("--types", nargs="+", default=list(TYPES), choices=TYPES, metavar="TYPE")
+    parser.add_argument(
+        "--skip-more", action="store_true", help="of ours, the search's plans alone"
+    )
     parser.add_argument("--skip-tasks", action="store_true")
     parser.add_argument("--skip-ablations", action="store_true")
     parser.add_argument("--untimed", action="store_true", help="all but the passes of timing")

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,13 @@ class Variant:
         return f"{self.who} {self.name}"
 
 
-def llamacpp_types(work: Work, folder: Path) -> Iterator[Variant]:
-    """The model in every type of llama.cpp, each made by a process of its own."""
+def llamacpp_types(work: Work, folder: Path, kinds: Collection[str] = TYPES) -> Iterator[Variant]:
+    """The model in types of llama.cpp, each made by a process of its own."""
     script = Path(__file__).resolve().parent / "llamacpp_types.py"
     matrix, job = folder / "importance.npz", work.job
     asked: list[str | Path] = [sys.executable, script, "gather", job.source.folder]
     gathered = _told([*asked, work.calibration, matrix], folder / "importance.json")
-    for kind in TYPES:
+    for kind in (one for one in TYPES if one in kinds):
         path = folder / f"{kind}.gguf"
         one: list[str | Path] = [sys.executable, script, "quantise", work.base / _MODEL, path]
         spent = _told([*one, kind, matrix, str(job.tools.cores)], path.with_suffix(".json"))
