@@ -40,4 +40,4 @@ def ablated(work: Work, folder: Path) -> Iterator[Variant]:
         rough = Rounded(source.folder, source.layers, plan)
         weights = careful(work, plan) if with_care else rough
         path = built(work, name, weights, folder)
-        yield Variant(ABLATION, name, path, {}, path)
+        yield Variant(ABLATION, name, path, {}, path, tasked=False)  # its worth shows in KL

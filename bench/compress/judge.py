@@ -70,8 +70,7 @@ class Judge:
             with cost.opened(variant.judged, self._threads) as session:
                 _write(kept, {"quality": encode(score(session, self.work.test))})
         found = _read(kept)
-        careful = variant.who != "ablation"  # what a part is worth shows in KL
-        if self._items and careful:
+        if self._items and variant.tasked:
             own = self._outcomes(variant.judged)
             found["tasks"] = {name: tasks.paired(own[name], self._base[name]) for name in own}
         return found

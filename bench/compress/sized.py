@@ -102,7 +102,7 @@ def between(work: Work, folder: Path) -> Iterator[Variant]:
     spent = {"cpu_seconds": work.search_cpu_s}
     for name, plan in Bench(work).between():
         path = built(work, name, bank.view(plan), folder)
-        yield Variant(OURS, name, path, spent, path)
+        yield Variant(OURS, name, path, spent, path, tasked=False)  # its neighbours do them
 
 
 def sized(work: Work, folder: Path) -> Iterator[Variant]:

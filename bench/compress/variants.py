@@ -39,6 +39,7 @@ class Variant:
         judged: The file whose answers are scored; `path` but where that cannot hold the values.
         told: What a reader must know of it.
         more_bytes: What the engine would store besides `path`. [B]
+        tasked: Whether it does the tasks too.
     """
 
     who: str
@@ -48,6 +49,7 @@ class Variant:
     judged: Path
     told: Mapping[str, Any] = field(default_factory=dict)
     more_bytes: int = 0
+    tasked: bool = True
 
     @property
     def key(self) -> str:
