@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 from draw import drawn
@@ -48,10 +49,9 @@ class Bench:
     def bits(self) -> Iterator[tuple[int, Plan]]:
         """The whole search, with bytes in the place of joules: number of the budget, plan."""
         problem = Problem(self._sensitivity, self._bytes)
-        effort = self._work.job.order.effort
         for number, budget in self._budgets(problem):
-            search = self._search(problem, number)
-            yield number, self._plan(search.run(budget, steps=effort.search_steps))
+            look = partial(self._searched, problem, number, budget)
+            yield number, self._plan(self._work.job.journal.step(f"bits-{number}", Choice, look))
 
     def without_steps(self) -> Iterator[tuple[int, Plan]]:
         """The second-order start alone: no gradient of the real model, no repair after it."""
@@ -86,13 +86,14 @@ class Bench:
         row = budgets(problem, SHARES)
         return [(number, row[number]) for number in TRIED]
 
-    def _search(self, problem: Problem, number: int) -> EnergyGradientSearch:
+    def _searched(self, problem: Problem, number: int, budget: float) -> Choice:
         job = self._work.job
         gated = GatedModel(
             load_reference(job.source.folder), self._units, self._formats, self._bank
         )
         samples = pieces(job.texts.corpus.calibration, job.order.effort.sample_tokens)
-        return EnergyGradientSearch(problem, gated, samples, seed=job.order.seed + number)
+        search = EnergyGradientSearch(problem, gated, samples, seed=job.order.seed + number)
+        return search.run(budget, steps=job.order.effort.search_steps)
 
     def _plan(self, choice: Choice) -> Plan:
         return self._spread(choice.plan)
