@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 from draw import drawn
+from numpy.typing import NDArray
 from work import SHARES, Work
 
 from negawatt.actions.optimize.plans import pieces
@@ -28,16 +29,18 @@ class Bench:
 
     Args:
         work: The model's part of the bench.
+        more: Formats beside those that were searched.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, more: Sequence[Format] = ()) -> None:
         self._work, job = work, work.job
-        self._formats, self._bank, model = job.groundwork()
+        kept, self._bank, model = job.groundwork()
+        self._formats = (*kept, *more)
         self._units = units(job.source.layers)
         options = tuple(
             (one.name, fmt) for one in self._units for fmt in one.candidates(self._formats)
         )
-        self._sensitivity = Sensitivity(options, np.load(self._bank.folder / "scores.npy"))
+        self._sensitivity = Sensitivity(options, self._scores())
         self._joules = model.option_energy(options)
         size = {
             (one.name, fmt): float(sum(fmt.bytes(x.rows, x.cols) for x in one.layers))
@@ -87,13 +90,23 @@ class Bench:
         return [(number, row[number]) for number in TRIED]
 
     def _searched(self, problem: Problem, number: int, budget: float) -> Choice:
-        job = self._work.job
-        gated = GatedModel(
-            load_reference(job.source.folder), self._units, self._formats, self._bank
+        order = self._work.job.order
+        search = EnergyGradientSearch(
+            problem, self._gated(), self._samples(), seed=order.seed + number
         )
-        samples = pieces(job.texts.corpus.calibration, job.order.effort.sample_tokens)
-        search = EnergyGradientSearch(problem, gated, samples, seed=job.order.seed + number)
-        return search.run(budget, steps=job.order.effort.search_steps)
+        return search.run(budget, steps=order.effort.search_steps)
+
+    def _scores(self) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.load(self._bank.folder / "scores.npy")
+        return found
+
+    def _gated(self) -> GatedModel:
+        model = load_reference(self._work.job.source.folder)
+        return GatedModel(model, self._units, self._formats, self._bank)
+
+    def _samples(self) -> NDArray[np.int64]:
+        job = self._work.job
+        return pieces(job.texts.corpus.calibration, job.order.effort.sample_tokens)
 
     def _plan(self, choice: Choice) -> Plan:
         return self._spread(choice.plan)

@@ -1,36 +1,34 @@
 """More plans of ours: for budgets between those searched, and under limits on bytes.
 
-The latter as `optimize --max-size` does it: formats that save bytes join those that save joules, and of the plans that fit the one of least
-expected KL is taken, whatever it spends.
+The latter as `optimize --max-size` does it: formats that save bytes join those that save joules,
+and of the plans that fit the one of least expected KL is taken, whatever it spends.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from again import Bench
+from again import Bench, Plan
 from numpy.typing import NDArray
 from variants import OURS, Variant, built
 from work import Work, cpu_time
 
-from negawatt.actions.optimize.plans import pieces, room_for
+from negawatt.actions.optimize.plans import room_for
 from negawatt.compress.calibrate import fill_bank
-from negawatt.compress.gates import GatedModel
-from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
-from negawatt.compress.search import EnergyGradientSearch
+from negawatt.compress.problem import Choice, Problem, budgets
 from negawatt.compress.sensitivity import measure_sensitivity
-from negawatt.core.records import Format, QuantisedWeight
-from negawatt.energy.units import spread, units
+from negawatt.core.records import QuantisedWeight
 from negawatt.models.load import load_reference
 
 #: Sizes tried: bits of a weight, all overheads and what stays at 16 bits counted.
 BITS = (8.0, 7.25, 6.5, 6.0, 5.5)
 
 
-class Sized:
+class Sized(Bench):
     """A finished search, gone on with for limits on bytes.
 
     Args:
@@ -38,62 +36,37 @@ class Sized:
     """
 
     def __init__(self, work: Work) -> None:
-        self._job = job = work.job
-        kept, self._bank, model = job.groundwork()
-        _, wanted = job.prices.costs()
-        self._formats = (*kept, *job.prices.small(wanted, kept))
-        self._parts = units(job.source.layers)
-        self._fill()
-        self._options = tuple(
-            (one.name, fmt) for one in self._parts for fmt in one.candidates(self._formats)
-        )
-        self._sensitivity = Sensitivity(self._options, self._scores())
-        self._joules = model.option_energy(self._options)
+        _, wanted = work.job.prices.costs()
+        super().__init__(work, work.job.prices.small(wanted, work.job.groundwork()[0]))
 
-    def plan(self, bits: float) -> Mapping[str, Format]:
+    def plan(self, bits: float) -> Plan:
         """The plan of least expected KL whose weights take no more than `bits` each."""
-        job = self._job
+        job, options = self._work.job, self._sensitivity.options
         size = int(bits / 16 * job.source.bf16_bytes)
-        room = room_for(size, job.source.layers, job.source.bf16_bytes, self._options)
+        room = room_for(size, job.source.layers, job.source.bf16_bytes, options)
         problem = Problem(self._sensitivity, self._joules, room)
         (budget,) = budgets(problem, (1.0,))
+        look = partial(self._searched, problem, 0, budget)
+        return self._plan(job.journal.step(f"sized-{bits:g}", Choice, look))
 
-        def look() -> Choice:
-            samples = pieces(job.texts.corpus.calibration, job.order.effort.sample_tokens)
-            search = EnergyGradientSearch(problem, self._gated(), samples, seed=job.order.seed)
-            return search.run(budget, steps=job.order.effort.search_steps)
-
-        found = job.journal.step(f"sized-{bits:g}", Choice, look).plan
-        wide = {one.name: Format(16) for one in job.source.layers}
-        return wide | spread(found, [one for one in self._parts if one.name in found])
-
-    def codes(self, plan: Mapping[str, Format]) -> Mapping[str, QuantisedWeight]:
+    def codes(self, plan: Plan) -> Mapping[str, QuantisedWeight]:
         """The codes of a plan, read one layer at a time."""
         return self._bank.view(plan)
 
-    def _fill(self) -> None:
-        job = self._job
-        windows = job.texts.corpus.calibration[: job.order.effort.hessian_windows]
-        layers, model = job.source.layers, load_reference(job.source.folder)
-        fill_bank(model, layers, self._formats, windows, self._bank)
-
-    def _gated(self) -> GatedModel:
-        model = load_reference(self._job.source.folder)
-        return GatedModel(model, self._parts, self._formats, self._bank)
-
     def _scores(self) -> NDArray[np.float64]:
-        job, kept = self._job, self._bank.folder / "scores-sized.npy"
+        """Measured anew, for there are more options."""
+        job, kept = self._work.job, self._bank.folder / "scores-sized.npy"
+        effort, layers = job.order.effort, job.source.layers
+        windows = job.texts.corpus.calibration[: effort.hessian_windows]
+        fill_bank(load_reference(job.source.folder), layers, self._formats, windows, self._bank)
         if not kept.exists():
-            effort = job.order.effort
-            samples = pieces(job.texts.corpus.calibration, effort.sample_tokens)
-            found = measure_sensitivity(
-                self._gated(), samples[-effort.sensitivity_samples :], seed=job.order.seed
-            )
-            partial = kept.with_suffix(".partial.npy")
-            np.save(partial, found.scores)
-            partial.replace(kept)
-        found_scores: NDArray[np.float64] = np.load(kept)
-        return found_scores
+            samples = self._samples()[-effort.sensitivity_samples :]
+            found = measure_sensitivity(self._gated(), samples, seed=job.order.seed)
+            partial_file = kept.with_suffix(".partial.npy")
+            np.save(partial_file, found.scores)
+            partial_file.replace(kept)
+        known: NDArray[np.float64] = np.load(kept)
+        return known
 
 
 def between(work: Work, folder: Path) -> Iterator[Variant]:
