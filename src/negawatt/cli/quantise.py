@@ -13,7 +13,8 @@ _STAGES = {
     "prepare": 0.05,
     "reference": 0.12,
     "transform": 0.15,
-    "candidates": 0.48,
+    "candidates": 0.28,
+    "search": 0.2,
     "grade": 0.12,
     "export": 0.08,
 }
@@ -45,10 +46,16 @@ _STAGES = {
 )
 @click.option(
     "--activations",
-    type=click.Choice(["float", "int8"]),
+    type=click.Choice(["float", "int8", "mixed"]),
     default="float",
     show_default=True,
-    help="What enters the layers of an encoder: floats, or codes of 8 bits.",
+    help="What enters the layers of an encoder: floats, codes of 8 bits, or what a search finds.",
+)
+@click.option(
+    "--max-distance",
+    type=float,
+    metavar="FAR",
+    help="With mixed activations: largest 1 - cosine, or KL, to the original, such as 0.002.",
 )
 @click.option(
     "--head",
@@ -88,7 +95,8 @@ def command(
     fmt: str,
     method: str,
     transforms: tuple[str, ...],
-    activations: Literal["float", "int8"],
+    activations: Literal["float", "int8", "mixed"],
+    max_distance: float | None,
     head: str,
     targets: str | None,
     task: str | None,
@@ -99,16 +107,18 @@ def command(
 ) -> None:
     """Round MODEL by one method in one format, and tell what that loses.
 
-    MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. Nothing is searched:
-    every linear layer gets the format named. What it loses is measured on held-out text beside
+    MODEL is a Hugging Face folder or hub id, a .gguf file, or package:NAME. Formats are not
+    searched: every linear layer gets the one named. What it loses is measured on held-out text beside
     the 16-bit model, and every artifact is reloaded and compared. Layers whose rows do not
     divide into the groups get smaller ones. An encoder (BERT and its kin) is judged by how like
-    its base it is and by a task. A stopped run goes on where it was.
+    its base it is and by a task; with --activations mixed a search finds for which of its layers
+    8-bit inputs are worth it. A stopped run goes on where it was.
 
     \b
     Examples:
       negawatt quantise ./my-model --format int4-g128-asym --method gptq
       negawatt quantise ./my-model --format int4-g32-sym --transform awq --method rtn --as llamacpp
+      negawatt quantise ./my-bert --format int8-row-sym --activations mixed --max-distance 0.002
     """
     from negawatt.cli.optimize import progress_shown
     from negawatt.wiring import quantise as wired
@@ -123,6 +133,7 @@ def command(
             method=method,
             transforms=transforms,
             activations=activations,
+            max_distance=max_distance,
             head=head,
             targets=kinds,
             out=out,

@@ -8,7 +8,7 @@ memory map: the pages then belong to the system's cache, not to this process.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,9 +103,19 @@ class WeightBank:
         codes, scale, zero = arrays
         return QuantisedWeight(format=fmt, codes=codes, scale=scale, zero=zero)
 
-    def view(self, plan: Mapping[str, Format]) -> BankView:
-        """The candidates of one plan, read one at a time."""
-        return BankView(self, plan)
+    def view(self, plan: Mapping[str, Format], rounded: Collection[str] | None = None) -> BankView:
+        """The candidates of one plan, read one at a time.
+
+        Args:
+            plan: Format of each layer.
+            rounded: Layers whose inputs are rounded, of those that can be; all of them when None.
+        """
+        inputs = (
+            self.inputs
+            if rounded is None
+            else {name: grid for name, grid in self.inputs.items() if name in rounded}
+        )
+        return BankView(self, plan, inputs)
 
 
 class BankView(Mapping[str, QuantisedWeight]):
@@ -114,9 +124,11 @@ class BankView(Mapping[str, QuantisedWeight]):
     Layers planned at 16 bits are left out: they stay as in the source.
     """
 
-    def __init__(self, bank: WeightBank, plan: Mapping[str, Format]) -> None:
+    def __init__(
+        self, bank: WeightBank, plan: Mapping[str, Format], inputs: Mapping[str, InputGrid]
+    ) -> None:
         self._bank = bank
-        self.inputs = bank.inputs  # how what enters layers is rounded
+        self.inputs = inputs  # how what enters layers is rounded
         self._plan = {name: fmt for name, fmt in plan.items() if fmt.bits < 16}
 
     def __getitem__(self, layer: str) -> QuantisedWeight:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from negawatt.compress.mixed import Mix
 from negawatt.core.errors import UsageError
 from negawatt.core.estimate import Estimate
 from negawatt.core.records import Format, Layer, Quality
@@ -14,8 +15,8 @@ from negawatt.models.likeness import Likeness
 WIDE, HAVEN = Format(16), Format(8)
 _LEAST = 16  # weights that share a scale
 
-#: How products read what enters them: as floats, or as codes of 8 bits.
-Activations = Literal["float", "int8"]
+#: How products read what enters them: as floats, as codes of 8 bits, or as found by a search.
+Activations = Literal["float", "int8", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Recipe:
         transforms: Names of transforms that go before, in order.
         head: Format of head and embedding.
         activations: What enters the linear layers inside the blocks.
+        max_distance: Of the answers to the original's, where a search chooses what to round.
     """
 
     format: Format
@@ -35,8 +37,19 @@ class Recipe:
     transforms: tuple[str, ...] = ()
     head: Format = HAVEN
     activations: Activations = "float"
+    max_distance: float | None = None
 
     def __post_init__(self) -> None:
+        if (self.activations == "mixed") != (self.max_distance is not None):
+            raise UsageError(
+                "mixed activations and a largest distance belong together",
+                fix="give both, for example --activations mixed --max-distance 0.002",
+            )
+        if self.max_distance is not None and not self.max_distance > 0:
+            raise UsageError(
+                f"a distance of {self.max_distance} leaves nothing to choose",
+                fix="give a small number above 0, for example --max-distance 0.002",
+            )
         for fmt in (self.format, self.head):
             if fmt.bits != WIDE.bits and not 2 <= fmt.bits <= 8:
                 raise UsageError(
@@ -101,6 +114,7 @@ class Quantised:
     stated_bytes: int | None = None  # said beforehand: what the model adds to libraries [B]
     added_bytes: int | None = None  # measured: what it did add, until it was graded [B]
     served: Mapping[str, Likeness] = field(default_factory=dict)  # engine -> what its artifact says
+    mix: Mix | None = None  # the search for inputs to round, where there was one
 
 
 def fitted(fmt: Format, cols: int) -> Format:

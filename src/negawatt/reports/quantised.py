@@ -14,6 +14,7 @@ from negawatt.reports.screen import fitting, put, ruled, title
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from negawatt.compress.mixed import Mix
     from negawatt.compress.quantised import Quantised
     from negawatt.core.estimate import Estimate
 
@@ -57,10 +58,29 @@ def show(found: Quantised, console: Console) -> None:
         ),
         console,
     )
+    if found.mix is not None:
+        _mixed(found.mix, console)
     for note in found.notes:
         put(Text(f"- {note}"), console)
     for kind, folder in found.artifacts.items():
         put(Text(f"- {kind}: {folder}"), console)
+
+
+def _mixed(mix: Mix, console: Console) -> None:
+    """What was tried, what was chosen, and why what it leaves floats stays so."""
+    table = ruled(console)
+    table.add_column(f"inputs of 8 bits, timed in {mix.engine.split()[0]}", no_wrap=True)
+    for name in (mix.measure, "CPU time", "J a text"):
+        table.add_column(name, justify="right")
+    for one in mix.trials:
+        cells = [f"{one.name} <-" if one.name == mix.choice else one.name, _range(one.distance)]
+        cells += [_range(told) if told else "" for told in (one.ratio, one.energy)]
+        table.add_row(*cells)
+    put(table, console)
+    put(Text(f"Chosen: {mix.choice}: {mix.because}."), console)
+    for choice in mix.inlets:
+        if not choice.rounded:
+            put(Text(f"- {choice.inlet.name} stays a float: {choice.because}"), console)
 
 
 def _lost(found: Quantised) -> dict[str, str]:

@@ -21,6 +21,7 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     method: str = "polished",
     transforms: Sequence[str] = (),
     activations: Activations = "float",
+    max_distance: float | None = None,
     head: str = "int8-row-sym",
     targets: Sequence[str] | None = None,
     out: Path | None = None,
@@ -36,7 +37,10 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
         format: Of the linear layers, by name; see `negawatt.core.records.Format`.
         method: Name of a quantiser, such as "rtn", "gptq", "signround" or "polished".
         transforms: Names of transforms that go before, in order: "awq", "smooth", "rotate".
-        activations: What enters the layers of an encoder: "float", or codes of 8 bits, "int8".
+        activations: What enters the layers of an encoder: "float", codes of 8 bits, "int8", or
+            "mixed", where a search finds for which layers that is worth it.
+        max_distance: With "mixed": how far answers may be from the original's at most, as
+            1 - cosine or KL on text to choose by, 90 % sure.
         head: Format of head and embedding; "bf16" leaves them as they are.
         targets: What to write: "huggingface" or names of engines; nothing when empty. For a
             decoder "huggingface" when None, for an encoder "openvino".
@@ -68,7 +72,12 @@ def quantise(  # noqa: PLR0913  # as many choices as the command has
     request = Request(
         model=model,
         recipe=Recipe(
-            Format.parse(format), method, tuple(transforms), Format.parse(head), activations
+            Format.parse(format),
+            method,
+            tuple(transforms),
+            Format.parse(head),
+            activations,
+            max_distance,
         ),
         targets=tuple(dict.fromkeys(targets)),
         out=out or wiring.default_out(model),

@@ -25,6 +25,7 @@ from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.assign import Room
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
+from negawatt.core.errors import UsageError
 from negawatt.core.outcome import Role
 from negawatt.core.protocols import RunOptions, Runtime
 from negawatt.core.records import Format, Layer, Quality
@@ -33,6 +34,7 @@ from negawatt.energy.costs import CostTable, Wanted
 from negawatt.energy.model import EnergyModel, Joint
 from negawatt.energy.units import units
 from negawatt.models.corpus import Corpus, split
+from negawatt.models.encoder import find_encoder
 from negawatt.models.load import load_reference, load_tokenizer
 from negawatt.models.prose import load_text
 from negawatt.models.quality import Reference, exam, reference
@@ -55,7 +57,17 @@ class Texts:
 
 
 def prepared(tools: Tools, order: Order, work: Path) -> ModelSource:
-    """The model in the one form that everything later reads."""
+    """The model in the one form that everything later reads.
+
+    Raises:
+        UsageError: it is an encoder, whose search is another command's.
+    """
+    if find_encoder(order.model) is not None:
+        raise UsageError(
+            f"{order.model} is an encoder: it writes no text, and has no perplexity to keep",
+            fix=f"negawatt quantise {order.model} --format int8-row-sym --activations mixed "
+            "--max-distance 0.002",
+        )
     return prepare(
         order.model,
         work,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.quantise import encoder_work as reading
 from negawatt.actions.quantise import work as tasks
 from negawatt.actions.quantise.job import SAME, Job, Rewritten, Spent
+from negawatt.actions.quantise.mixing import Mixing
 from negawatt.actions.quantise.request import HUGGINGFACE
 from negawatt.compress.bank import WeightBank
+from negawatt.compress.mixed import Mix
 from negawatt.compress.quantised import Operations, Recipe, Speed
 from negawatt.core.errors import NotAModel, UsageError
 from negawatt.core.protocols import RoundsInputs, Runtime
 from negawatt.core.records import Format, InputGrid, Layer
+from negawatt.meters import measure
 from negawatt.models.encoder import ending_of, find_encoder, prepare_encoder
 from negawatt.models.likeness import Answers, Example, Likeness, likeness, read_task
 from negawatt.models.source import ModelSource
@@ -28,6 +32,9 @@ from negawatt.models.source import ModelSource
 _TASK = Path("stsb") / "stsb-en-dev.csv"
 TEXTS = (128, 16)  # tokens; operations are those of the first, speeds of both
 _LOOKED_AT = 48  # windows, for the ranges of inputs
+_SLOPED = 24  # windows, for slopes by gates
+_CHOOSING = 48  # windows to choose by
+_LEAST = 8  # of them that have to be fresh
 _BALANCE = "smooth"
 _DICE = 4.0  # two independent errors of one size are twice it apart, in squares; and some room
 _NARROW = 8  # bits
@@ -39,6 +46,7 @@ class EncoderJob(Job):
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         check_recipe(self.recipe, self.targets, foreign=HUGGINGFACE in self.request.targets)
+        self.mix: Mix | None = None
 
     @staticmethod
     def preparing(tools: Tools, order: Order, work: Path) -> ModelSource:
@@ -66,6 +74,7 @@ class EncoderJob(Job):
             reading.read_windows, tools, self.order, source
         )
         self.probe = self.held_out[:1]
+        self.dealt = windows
         self.open_journal(windows, key, self.told, [str(one) for one in self.examples])
         given = (source, self.base, self.held_out, self.examples)
         self.said: Answers = shop.call(reading.read_all, tools, *given)
@@ -84,7 +93,41 @@ class EncoderJob(Job):
 
         found = self.journal.step("inputs", Inputs, look)
         self.inputs = found.grids
-        return Rewritten(source, (told_inputs(found.grids, source),), (found.spent,))
+        told = () if recipe.activations == "mixed" else (told_inputs(found.grids, source),)
+        return Rewritten(source, told, (found.spent,))
+
+    def _rounded(self, source: ModelSource, plan: Mapping[str, Format]) -> tuple[WeightBank, Spent]:
+        """The weights, and with a search the inputs that are rounded."""
+        bank, spent = super()._rounded(source, plan)
+        if self.recipe.max_distance is None:
+            return bank, spent
+        start = time.perf_counter()
+        with measure("search inputs") as window:
+            self.mix = self._mixed(source, bank, plan, self.recipe.max_distance)
+            self.tools.workshop.close()  # a worker's CPU time counts once it has ended
+        seconds = time.perf_counter() - start
+        rounded = {name for one in self.mix.inlets if one.rounded for name in one.inlet.layers}
+        self.inputs = {name: grid for name, grid in self.inputs.items() if name in rounded}
+        bank.inputs = dict(self.inputs)
+        self.remarks.append(told_inputs(self.inputs, source))
+        return bank, Spent(
+            spent.seconds + seconds,
+            spent.cpu_seconds + window.cpu_seconds,
+            spent.energy + window.energy,
+        )
+
+    def _mixed(
+        self, source: ModelSource, bank: WeightBank, plan: Mapping[str, Format], near: float
+    ) -> Mix:
+        """Search for the inputs to round, priced in the first engine that rounds any."""
+        engine = next(one for one in self.targets.values() if isinstance(one, RoundsInputs))
+        used = self.order.effort.hessian_windows
+        fresh = self.dealt[used : used + _CHOOSING]
+        if len(fresh) < _LEAST:  # a short text: its end is seen twice
+            fresh = self.dealt[-max(2, len(self.dealt) // 4) :]
+        given = self.tools, engine, self.journal, self.work / f"mixes-{self.key}"
+        mixing = Mixing(*given, near=near, seed=self.request.seed)
+        return mixing.run(source, self.base, bank, plan, (self.windows[:_SLOPED], fresh))
 
     def quality(
         self, source: ModelSource, plan: Mapping[str, Format], bank: WeightBank
@@ -155,6 +198,7 @@ class EncoderJob(Job):
             "operations": operations(layers, plan, source.parameters, self.inputs),
             "speeds": tuple(speeds),
             "served": served,
+            "mix": self.mix,
         }
 
 
@@ -214,6 +258,11 @@ def check_recipe(recipe: Recipe, targets: Mapping[str, Runtime], *, foreign: boo
             raise UsageError(
                 f"{name} is for decoders", fix=f"leave it out for an encoder, or take {_BALANCE}"
             )
+    if recipe.activations == "mixed" and recipe.transforms:
+        raise UsageError(
+            f"{_BALANCE} writes weights for rounded inputs, which mixed ones need not be",
+            fix="leave --transform out, or take --activations int8",
+        )
     if recipe.activations == "float":
         if recipe.transforms:
             raise UsageError(
@@ -225,6 +274,11 @@ def check_recipe(recipe: Recipe, targets: Mapping[str, Runtime], *, foreign: boo
         raise UsageError(
             "a Hugging Face folder holds weights, and no rounding of what enters them",
             fix="choose --as openvino or onnxruntime, or leave --activations out",
+        )
+    if recipe.activations == "mixed" and not targets:
+        raise UsageError(
+            "what rounding saves is timed in an engine, and none is named",
+            fix="choose --as openvino or onnxruntime",
         )
     for name, engine in targets.items():
         can = engine.input_formats if isinstance(engine, RoundsInputs) else ()

@@ -1,0 +1,85 @@
+"""Choosing what to round: from prices and harms to a trial and its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from negawatt.compress.mixed import Inlet, Trial, chosen, inlets_of, reasons, without
+from negawatt.core.errors import BudgetUnreachable
+from negawatt.core.estimate import Estimate, Kind
+from negawatt.core.records import InputGrid, Layer
+
+
+def told(value: float, off: float = 0.0, unit: str = "1") -> Estimate:
+    ends = {"low": value - off, "high": value + off}
+    return Estimate(value=value, **ends, unit=unit, kind=Kind.MEASURED, source="a test")
+
+
+def trial(name: str, far: float, time: float, off: float = 0.0) -> Trial:
+    return Trial(name, (), time, told(far, off), ratio=told(time))
+
+
+def test_the_quickest_that_is_surely_near_enough_is_chosen() -> None:
+    trials = [
+        trial("wild", 0.0090, 0.50),
+        trial("unsure", 0.0018, 0.60, off=0.0010),
+        trial("good", 0.0019, 0.70, off=0.0001),
+        trial("dear", 0.0001, 0.90),
+    ]
+    best, because = chosen(trials, 0.002)
+    assert best.name == "good"
+    assert "quickest of 2" in because
+    assert "unsure would take 0.857 of its time and may be 0.00245 away" in because
+    assert chosen(trials, 0.01)[0].name == "wild"
+
+
+def test_times_that_are_one_leave_it_to_the_distance() -> None:
+    trials = [trial("near", 0.001, 0.703), trial("far", 0.0015, 0.700)]
+    assert chosen(trials, 0.002)[0].name == "near"
+
+
+def test_without_timings_the_prices_decide() -> None:
+    trials = [replace(trial(name, 0.001, 0.0), ratio=None, expected=cost) for name, cost in
+              (("slow", 3e-3), ("quick", 2e-3))]  # fmt: skip
+    assert chosen(trials, 0.002)[0].name == "quick"
+
+
+def test_a_limit_below_all_trials_names_one_that_would_do() -> None:
+    trials = [trial("all", 0.02, 0.5), trial("none", 0.00123, 1.0)]
+    with pytest.raises(BudgetUnreachable, match="the nearest, none") as raised:
+        chosen(trials, 0.0005)
+    assert "--max-distance 0.0013" in raised.value.fix
+    assert chosen(trials, 0.0013)[0].name == "none"
+
+
+def test_layers_that_read_one_value_are_one_inlet_in_every_block() -> None:
+    names = ("attention.query", "attention.key", "attention.out", "up", "down")
+    layers = [Layer("words", "embedding", 9, 8)]
+    grids = {}
+    for block in range(2):
+        for at, name in enumerate(names):
+            layers.append(Layer(f"layer.{block}.{name}", "linear", 8, 8, block))
+            grids[layers[-1].name] = InputGrid(-1.0, 1.0 + max(at, 1) + 10 * block)
+    found = inlets_of(layers, grids)
+    assert len(found) == 8
+    assert found[0].layers == ("layer.0.attention.query", "layer.0.attention.key")
+    assert found[4].kind == found[0].kind == "layer.*.attention.query"
+    assert "layer.1.up" not in without(found, "layer.*.up")
+    assert len(without(found, "layer.*.up")) == 6
+
+
+def test_every_inlet_has_a_reason() -> None:
+    inlets = [Inlet(name, (name,), name) for name in ("cheap", "dear", "left", "useless")]
+    harms = {"cheap": 1e-6, "dear": 1e-3, "left": 1e-7, "useless": 1e-7}
+    saves = {name: told(1e-5, unit="s/text") for name in ("cheap", "dear", "left")}
+    saves["useless"] = told(-1e-6, unit="s/text")
+    best = replace(trial("some", 0.001, 0.7), rounded=("cheap",))
+    cheap, dear, left, useless = reasons(inlets, best, harms, saves)
+    assert cheap.rounded
+    assert not dear.rounded
+    assert "saves 10 µs a text and adds 1e-06" in cheap.because
+    assert "1000.0 times the harm" in dear.because
+    assert "no room" in left.because
+    assert "saves no time" in useless.because
