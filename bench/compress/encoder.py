@@ -49,6 +49,18 @@ ROWS: dict[str, Row] = {
         "activations": "int8",
         "transforms": ("smooth",),
     },
+    "int8, mixed activations, 0.003": {
+        "format": "int8-row-sym",
+        "method": "rtn",
+        "activations": "mixed",
+        "max_distance": 0.003,
+    },
+    "int8, mixed activations, 0.001": {
+        "format": "int8-row-sym",
+        "method": "rtn",
+        "activations": "mixed",
+        "max_distance": 0.001,
+    },
 }
 
 
@@ -120,6 +132,7 @@ def row(model: Path, out: Path, task: Path, asked: dict[str, Any], effort: Effor
         asked["method"],
         asked.get("transforms", ()),
         activations=asked.get("activations", "float"),
+        max_distance=asked.get("max_distance"),
     )
     request = Request(str(model), recipe, ENGINES, out, task=task)
     tools = wiring.tools(settings.load({}), lambda stage, share: None, small=True)

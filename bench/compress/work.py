@@ -108,11 +108,15 @@ def prepared(name: str, out: Path, max_loss: float, effort: Effort | None = None
     kept = folder / "search.json"
     asked = encode([max_loss, effort, wiring.versions()])
     told = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    data = str(settings.load(dict(FLAGS)).paths.data)
+    if told.get("asked") == asked and told.get("data", data) != data:
+        # Other texts would have the job throw away what this search has made.
+        raise SystemExit(f"{kept} is of texts in {told['data']}: set NEGAWATT_DATA to it")
     if told.get("asked") != asked:
         began = cpu_time()
         found = _searched(model, folder, max_loss, effort)
         spent = cpu_time() - began
-        told = {"asked": asked, "cpu_s": spent, "outcome": encode(found)}
+        told = {"asked": asked, "cpu_s": spent, "data": data, "outcome": encode(found)}
         kept.write_text(json.dumps(told), encoding="utf-8")
     found = decode(Outcome, told["outcome"])
     return Work(name, folder, found, told["cpu_s"], _job(found, model, folder, effort))
