@@ -118,6 +118,19 @@ def test_a_narrow_limit_rounds_less_and_is_kept(
     assert len(races) == count  # nothing was timed anew
 
 
+def test_another_engine_is_asked_anew(model: Path, tmp_path: Path, races: list[int]) -> None:
+    pytest.importorskip("onnxruntime")
+    one = run(model, tmp_path / "out", 0.5)
+    count = len(races)
+    other = run(model, tmp_path / "out", 0.5, targets=("onnxruntime", "openvino"))
+    assert len(races) == 2 * count
+    assert one.mix is not None
+    assert other.mix is not None
+    assert one.mix.engine.startswith("openvino")
+    assert other.mix.engine.startswith("onnxruntime")
+    assert set(other.served) == {"onnxruntime", "openvino"}
+
+
 def test_a_limit_that_nothing_meets_says_what_would_do(
     model: Path, tmp_path: Path, races: list[int]
 ) -> None:

@@ -75,7 +75,10 @@ class EncoderJob(Job):
         )
         self.probe = self.held_out[:1]
         self.dealt = windows
-        self.open_journal(windows, key, self.told, [str(one) for one in self.examples])
+        facts = [key, self.told, [str(one) for one in self.examples]]
+        if self.recipe.activations == "mixed":  # what is rounded depends on who times it
+            facts.append(self.pricing.name)
+        self.open_journal(windows, *facts)
         given = (source, self.base, self.held_out, self.examples)
         self.said: Answers = shop.call(reading.read_all, tools, *given)
         self.plain = shop.call(reading.read_plain, tools, self.base, self.probe)
@@ -116,16 +119,20 @@ class EncoderJob(Job):
             spent.energy + window.energy,
         )
 
+    @property
+    def pricing(self) -> Runtime:
+        """The engine that times what is tried: the first that gets an artifact."""
+        return next(iter(self.targets.values()))
+
     def _mixed(
         self, source: ModelSource, bank: WeightBank, plan: Mapping[str, Format], near: float
     ) -> Mix:
-        """Search for the inputs to round, priced in the first engine that rounds any."""
-        engine = next(one for one in self.targets.values() if isinstance(one, RoundsInputs))
+        """Search for the inputs to round."""
         used = self.order.effort.hessian_windows
         fresh = self.dealt[used : used + _CHOOSING]
         if len(fresh) < _LEAST:  # a short text: its end is seen twice
             fresh = self.dealt[-max(2, len(self.dealt) // 4) :]
-        given = self.tools, engine, self.journal, self.work / f"mixes-{self.key}"
+        given = self.tools, self.pricing, self.journal, self.work / f"mixes-{self.key}"
         mixing = Mixing(*given, near=near, seed=self.request.seed)
         return mixing.run(source, self.base, bank, plan, (self.windows[:_SLOPED], fresh))
 
