@@ -69,13 +69,15 @@ class Bench:
         So `optimize` closes in on an allowed loss: no gradient step, milliseconds for a plan.
         """
         problem = Problem(self._sensitivity, self._joules)
-        row = [*budgets(problem, SHARES), problem.bounds()[0]]
+        least, most = problem.bounds()
+        row = [most, *budgets(problem, SHARES), least]
         search = EnergyGradientSearch(problem, None, np.zeros((4, 1), np.int64), seed=0)
-        for number in range(len(SHARES)):
-            nearest = min(number + 1, len(SHARES) - 1)
+        for number in range(len(SHARES) + 1):
+            nearest = min(number, len(SHARES) - 1)
             known = self._work.job.journal.step(f"search-{nearest}", Choice, _unsearched)
             budget = (row[number] + row[number + 1]) / 2
-            yield f"below {number + 1}", self._plan(search.assign_at(known, budget))
+            name = f"below {number}" if number else "above 1"
+            yield name, self._plan(search.assign_at(known, budget))
 
     def random(self, number: int, seed: int) -> Plan:
         """A plan drawn blindly, of hardly less energy than a budget allows."""

@@ -188,6 +188,26 @@ def test_inputs_of_8_bits_are_scored_as_each_engine_serves_them(
     assert len(result.speeds) == 4
 
 
+def test_a_classifier_with_inputs_of_8_bits_is_compared_on_many_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from negawatt.actions.quantise import work
+
+    seen: list[int] = []
+    written = work.write_served
+
+    def counted(*given: Any) -> Any:
+        found = written(*given)
+        seen.append(len(found))
+        return found
+
+    monkeypatch.setattr(work, "write_served", counted)
+    model = small_encoder(tmp_path / "model", "BertForSequenceClassification")
+    result = run(model, tmp_path / "out", activations="int8", targets=("openvino",))
+    assert seen == [16]  # two rare numbers of one text may differ by chance
+    assert result.served["openvino"].measure == "KL"
+
+
 def plain(name: str, out: Path, tokens: NDArray[np.int64]) -> Any:
     """What an artifact says in the engine itself, with nothing of ours."""
     asked = {"tokens": tokens, "mask": np.ones_like(tokens)}
