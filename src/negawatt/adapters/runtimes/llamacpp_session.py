@@ -45,6 +45,8 @@ class LlamaSession:
         options: Threads, precision and cache.
         memory_bytes: Of the weights as the artifact has them. [B]
         extra: Whether the engine may hold weights in forms of its own, which are faster.
+        mapped: Whether weights stay pages of the file. Where those lie in memory can make
+            reading them a fifth slower, the same way for as long as they are cached.
         scratch: Folder of `path` when it is to be deleted with the session.
     """
 
@@ -55,10 +57,11 @@ class LlamaSession:
         *,
         memory_bytes: int,
         extra: bool = True,
+        mapped: bool = True,
         scratch: TemporaryDirectory[str] | None = None,
     ) -> None:
         settings = api().llama_model_default_params()
-        settings.use_extra_bufts = extra
+        settings.use_extra_bufts, settings.use_mmap = extra, mapped
         self._model: Any = api().llama_model_load_from_file(str(path).encode(), settings)
         self._scratch = scratch
         if not self._model:
