@@ -27,6 +27,8 @@ from negawatt.models.quality import score
 
 Row = dict[str, Any]
 
+_TIMES = "cpu-copied"  # folder of times; those of mapped files, in `cpu`, are not of this kind
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -97,14 +99,14 @@ class Judge:
             # Each pass begins with another one, so that none is always first.
             start = number * len(order) // self.effort.passes
             for layout in order[start:] + order[:start]:
-                kept = self._kept("cpu", f"{layout}-{number}")
+                kept = self._kept(_TIMES, f"{layout}-{number}")
                 if not kept.exists():
                     _say(f"pass {number + 1}: {paths[layout].key}")
                     path, vocabulary = paths[layout].path, self.work.vocabulary
                     _write(kept, cost.one_pass(path, yardstick, workload, vocabulary, how))
         found = {}
         for key, layout in layouts.items():
-            passes = [_read(self._kept("cpu", f"{layout}-{n}")) for n in range(self.effort.passes)]
+            passes = [_read(self._kept(_TIMES, f"{layout}-{n}")) for n in range(self.effort.passes)]
             found[key] = cost.summary(passes, workload) | {"timed_as": paths[layout].key}
         return found
 
