@@ -218,7 +218,7 @@ def reasons(
             told += (
                 f", {beside:.1f} times the harm for a second of the worst that is rounded"
                 if beside > 1
-                else "; the limit has no room for it beside the others"
+                else "; the others saved the time asked for without it"
             )
         found.append(InletChoice(one, one.name in best.rounded, harm, saved, told))
     return tuple(found)
