@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from negawatt.actions.optimize.order import Tools
 from negawatt.actions.quantise import mixing_work as trying
+from negawatt.actions.quantise.encoder_work import read_all
 from negawatt.compress.bank import WeightBank
 from negawatt.compress.mixed import (
     ALL,
@@ -27,6 +28,7 @@ from negawatt.compress.race import centre, ratio
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format
+from negawatt.models.likeness import Answers
 from negawatt.models.source import ModelSource
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Mixing:
         self.tools, self.engine, self.journal = tools, engine, journal
         self.place, self.near, self.seed = place, near, seed
         self._at = ""  # what the present worker has loaded
+        self._said: Answers | None = None  # by the original, of the text to choose by
 
     def run(
         self,
@@ -191,8 +194,12 @@ class Mixing:
         self, given: trying.Given, rounded: Sequence[str], windows: NDArray[np.int64]
     ) -> Estimate:
         self._open()
-        asked = given, tuple(rounded), windows, self.place
-        found: Estimate = self.tools.workshop.call(trying.find_distance, self.tools, *asked)
+        shop = self.tools.workshop
+        if self._said is None:
+            base = given.source, given.base, windows, (), "search"
+            self._said = shop.call(read_all, self.tools, *base)
+        asked = given, tuple(rounded), (windows, self._said), self.place
+        found: Estimate = shop.call(trying.find_distance, self.tools, *asked)
         return found
 
     def _open(self) -> None:

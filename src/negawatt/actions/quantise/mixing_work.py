@@ -22,7 +22,7 @@ from negawatt.core.protocols import RunOptions, Runtime
 from negawatt.core.records import Format, Workload
 from negawatt.models.encoder import ending_of, pooling_of
 from negawatt.models.interval import resampled_mean
-from negawatt.models.likeness import distances
+from negawatt.models.likeness import Answers, distances
 from negawatt.models.source import ModelSource
 
 _ROUNDS = 24  # of turns: differences of a hundredth are looked for
@@ -94,19 +94,26 @@ def find_distance(
     tools: Tools,
     given: Given,
     rounded: tuple[str, ...],
-    windows: NDArray[np.int64],
+    known: tuple[NDArray[np.int64], Answers],
     place: Path,
 ) -> Estimate:
-    """How far the answers of a trial are from the original's, in the reference engine."""
+    """How far the answers of a trial are from the original's, in the reference engine.
+
+    Args:
+        tools: With that engine.
+        given: The model.
+        rounded: Names of the inlets that are.
+        known: Text, int64 [texts, positions], and what the original says of it.
+        place: Folder for the trial.
+    """
+    windows, base = known
     source = given.source
     trial = place / "distance"
     shutil.rmtree(trial, ignore_errors=True)
     tasks.compress(tools.reference, given.base, given.view(rounded), trial)
-    said = [
-        read_all(tools, source, folder, windows, (), "search") for folder in (given.base, trial)
-    ]
+    said = read_all(tools, source, trial, windows, (), "search")
     shutil.rmtree(trial)
-    far = distances(said[0], said[1], ending_of(source.architecture))
+    far = distances(base, said, ending_of(source.architecture))
     value, low, high = resampled_mean(far)
     return Estimate(
         value=value,
