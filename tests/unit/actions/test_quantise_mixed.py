@@ -115,6 +115,7 @@ def test_a_narrow_limit_rounds_less_and_is_kept(
     count = len(races)
     again = run(model, tmp_path / "out", limit)
     assert again.mix == mix
+    assert again.cpu_seconds == found.cpu_seconds  # of the search that was done
     assert len(races) == count  # nothing was timed anew
 
 

@@ -107,19 +107,26 @@ class EncoderJob(Job):
         bank, spent = super()._rounded(source, plan)
         if self.recipe.max_distance is None:
             return bank, spent
-        start = time.perf_counter()
-        with measure("search inputs") as window:
-            self.mix = self._mixed(source, bank, plan, self.recipe.max_distance)
-            self.tools.workshop.close()  # a worker's CPU time counts once it has ended
-        seconds = time.perf_counter() - start
+        near = self.recipe.max_distance
+
+        def search() -> Searched:
+            start = time.perf_counter()
+            with measure("search inputs") as window:
+                mix = self._mixed(source, bank, plan, near)
+                self.tools.workshop.close()  # a worker's CPU time counts once it has ended
+            seconds = time.perf_counter() - start
+            return Searched(mix, Spent(seconds, window.cpu_seconds, window.energy))
+
+        found = self.journal.step("mixed", Searched, search)
+        self.mix, more = found.mix, found.spent
         rounded = {name for one in self.mix.inlets if one.rounded for name in one.inlet.layers}
         self.inputs = {name: grid for name, grid in self.inputs.items() if name in rounded}
         bank.inputs = dict(self.inputs)
         self.remarks.append(told_inputs(self.inputs, source))
         return bank, Spent(
-            spent.seconds + seconds,
-            spent.cpu_seconds + window.cpu_seconds,
-            spent.energy + window.energy,
+            spent.seconds + more.seconds,
+            spent.cpu_seconds + more.cpu_seconds,
+            spent.energy + more.energy,
         )
 
     @property
@@ -258,6 +265,14 @@ class Inputs:
     """How what enters layers is rounded, and what finding that took."""
 
     grids: Mapping[str, InputGrid]
+    spent: Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """Which inputs are rounded, and what finding that took."""
+
+    mix: Mix
     spent: Spent
 
 
