@@ -29,19 +29,19 @@ WRITTEN = 32  # tokens a round
 Pass = Mapping[str, Any]
 
 
-def opened(path: Path, threads: int = 1, *, mapped: bool = True) -> LlamaSession:
+def opened(path: Path, threads: int = 1, *, mapped: bool = False) -> LlamaSession:
     """A GGUF file as it would be served."""
-    options, size = RunOptions(threads=threads), path.stat().st_size
-    return LlamaSession(path, options, memory_bytes=size, extra=may_pack(), mapped=mapped)
+    options, size = RunOptions(threads=threads, mapped=mapped), path.stat().st_size
+    return LlamaSession(path, options, memory_bytes=size, extra=may_pack())
 
 
 def timed(own: Path, rival: Path, workload: Workload, vocabulary: int, rounds: int) -> Pass:
     """One pass: both files open, taking turns.
 
-    Weights are copied into memory of this process. Pages of a file stay where they are from pass
-    to pass, and reading them was seen to take up to a fifth longer for one file than for its copy.
+    Weights are copied onto large pages, for both. Pages of a file stay where they are from pass to
+    pass, and reading them was seen to take up to a fifth longer for one file than for its copy.
     """
-    with opened(own, mapped=False) as a, opened(rival, mapped=False) as b:
+    with opened(own) as a, opened(rival) as b:
         both = {"own": a, "rival": b}
         read = race_reading(both, workload, rounds=rounds, vocabulary=vocabulary)
         write = race_writing(

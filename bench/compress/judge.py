@@ -27,7 +27,7 @@ from negawatt.models.quality import score
 
 Row = dict[str, Any]
 
-_TIMES = "cpu-copied"  # folder of times; those of mapped files, in `cpu`, are not of this kind
+_TIMES = "cpu-large-pages"  # folder of times; those in `cpu` and `cpu-copied` are of mapped files
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def quantise(
         row.data = data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
         row.size = data.size
     wanted = api().llama_model_quantize_default_params()
-    wanted.ftype, wanted.nthread = TYPES[kind], threads
+    engine.filled(wanted, ftype=TYPES[kind], nthread=threads)
     wanted.imatrix = ctypes.cast(rows, type(wanted.imatrix))
     status = api().llama_model_quantize(
         str(source).encode(), str(out).encode(), ctypes.byref(wanted)

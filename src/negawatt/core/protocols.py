@@ -80,6 +80,9 @@ class RunOptions:
             precision keeps it in float32.
         lean: Hold as little memory as the engine can, whatever time that takes. For sessions
             whose answers count and whose time does not: they agree to the rounding of float32.
+        mapped: Leave weights pages of their file where the engine can multiply them there: other
+            processes share them, the system takes them back when memory is short, and a token
+            takes up to a fifth more time than with a copy on large pages. A lean session does.
 
     Raises:
         UsageError: exact precision is asked for with a narrower cache.
@@ -90,6 +93,7 @@ class RunOptions:
     steps: Steps = "any"
     cache: Cache = "own"
     lean: bool = False
+    mapped: bool = False
 
     def __post_init__(self) -> None:
         if self.precision == "exact" and self.cache != "own":

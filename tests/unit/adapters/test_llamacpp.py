@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +24,7 @@ if find_spec("llama_cpp") is None:
 
 import gguf
 
+from negawatt.adapters.runtimes import llamacpp_engine
 from negawatt.adapters.runtimes import llamacpp_header as header
 from negawatt.adapters.runtimes import llamacpp_probe as probe
 from negawatt.adapters.runtimes.llamacpp import LlamaCppRuntime
@@ -167,6 +169,19 @@ def test_the_cache_grows_and_forgets_nothing(base: Path) -> None:
     np.testing.assert_allclose(rest, whole[:, -10:], atol=1e-4)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+def test_weights_are_copied_where_times_are_to_count(base: Path) -> None:
+    """A copy says what the file says, and holds no page of it."""
+    tokens = np.arange(12)[None]
+    said = {}
+    for mapped in (True, False):
+        with RUNTIME.open(base, RunOptions(mapped=mapped)) as session:
+            said[mapped] = session.forward(tokens)
+            shown = Path("/proc/self/maps").read_text(encoding="utf-8")
+        assert (str(base / "model.gguf") in shown) is mapped
+    np.testing.assert_array_equal(said[True], said[False])
+
+
 def test_a_token_outside_the_vocabulary_is_refused(base: Path) -> None:
     with (
         RUNTIME.open(base, RunOptions(precision="exact")) as session,
@@ -216,6 +231,13 @@ def test_what_the_engine_would_compute_otherwise_is_refused(tmp_path: Path) -> N
             header.configuration(tmp_path / told)
     with pytest.raises(NotAModel):
         header.configuration(tmp_path / "nothing")
+
+
+def test_a_setting_that_this_version_lacks_is_not_set_in_vain() -> None:
+    settings = llamacpp_engine.api().llama_model_default_params()
+    with pytest.raises(RuntimeUnavailable, match="has no setting use_mmap"):
+        llamacpp_engine.filled(settings, use_mmap=False)
+    assert not llamacpp_engine.filled(settings, vocab_only=False).vocab_only
 
 
 def test_an_engine_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from negawatt.core.errors import RuntimeUnavailable
 
 PACKAGE = "llama-cpp-python"
+TESTED = "0.3.36"  # the version whose structures are known
 _WARNING, _CONTINUED = 3, 5  # levels of a message; the second goes on with the last one
 _MAPS = Path("/proc/self/maps")  # where Linux lists what is loaded
 _KEPT = 8  # complaints
@@ -55,6 +56,26 @@ def api() -> Any:
     engine.llama_log_set(engine.negawatt_listener, ctypes.c_void_p(0))
     engine.llama_backend_init()
     return engine
+
+
+def filled(settings: Any, **values: Any) -> Any:
+    """One of the engine's structures with some fields set.
+
+    An attribute that ctypes knows no field for is kept beside the structure, and the engine
+    never hears of it; versions of the engine rename fields.
+
+    Raises:
+        RuntimeUnavailable: this version has no such field.
+    """
+    known = {name for name, *_ in settings._fields_}
+    for name, value in values.items():
+        if name not in known:
+            raise RuntimeUnavailable(
+                f"{PACKAGE} {installed()} has no setting {name}",
+                fix=f"pip install '{PACKAGE}=={TESTED}'",
+            )
+        setattr(settings, name, value)
+    return settings
 
 
 @cache

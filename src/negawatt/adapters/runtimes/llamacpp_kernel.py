@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from negawatt.adapters.runtimes.large_pages import on_large_pages
 from negawatt.adapters.runtimes.llamacpp_blocks import blocks
 from negawatt.adapters.runtimes.llamacpp_engine import library
 from negawatt.core.errors import RuntimeUnavailable, UsageError
@@ -126,10 +127,11 @@ class LlamaKernel:
         self._weights = [new(context, first[0], cols, rows) for _ in range(copies)]
         device = self._g["ggml_backend_dev_by_type"](_CPU)
         place = self._place(device, self._weights[0], extra=extra)
-        self._settle(context, place)
-        for i, weight in enumerate(self._weights):
-            data = first[1] if i == 0 else _matrix(random, rows, cols, fmt, exact=exact)[1]
-            self._fill(weight, data)
+        with on_large_pages():  # as a session's
+            self._settle(context, place)
+            for i, weight in enumerate(self._weights):
+                data = first[1] if i == 0 else _matrix(random, rows, cols, fmt, exact=exact)[1]
+                self._fill(weight, data)
 
     @property
     def copies(self) -> int:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.decoding import checked, greedy
+from negawatt.adapters.runtimes.large_pages import holds, on_large_pages
 from negawatt.adapters.runtimes.llamacpp_engine import api
 from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.errors import RuntimeUnavailable, UsageError
@@ -38,15 +39,14 @@ class LlamaSession:
     """A loaded model; see `negawatt.core.protocols.Session`.
 
     The cache begins small and is moved into a larger one when it is full, so that
-    a model made for long texts does not take memory for them beforehand.
+    a model made for long texts does not take memory for them beforehand. Weights are copied
+    onto large pages where there is room, since writing a token waits for them.
 
     Args:
         path: The GGUF file.
-        options: Threads, precision and cache.
+        options: Threads, precision and cache, and whether weights are mapped.
         memory_bytes: Of the weights as the artifact has them. [B]
         extra: Whether the engine may hold weights in forms of its own, which are faster.
-        mapped: Whether weights stay pages of the file. Where those lie in memory can make
-            reading them a fifth slower, the same way for as long as they are cached.
         scratch: Folder of `path` when it is to be deleted with the session.
     """
 
@@ -57,12 +57,16 @@ class LlamaSession:
         *,
         memory_bytes: int,
         extra: bool = True,
-        mapped: bool = True,
         scratch: TemporaryDirectory[str] | None = None,
     ) -> None:
-        settings = api().llama_model_default_params()
-        settings.use_extra_bufts, settings.use_mmap = extra, mapped
-        self._model: Any = api().llama_model_load_from_file(str(path).encode(), settings)
+        mapped = options.mapped or options.lean or not holds(memory_bytes)
+        settings = engine.filled(
+            api().llama_model_default_params(),
+            use_extra_bufts=extra,
+            load_mode=api().LLAMA_LOAD_MODE_MMAP if mapped else api().LLAMA_LOAD_MODE_NONE,
+        )
+        with on_large_pages():
+            self._model: Any = api().llama_model_load_from_file(str(path).encode(), settings)
         self._scratch = scratch
         if not self._model:
             self.close()
@@ -211,19 +215,26 @@ class LlamaSession:
 
     def _settings(self, batch: int, room: int) -> Any:
         exact = self._options.precision == "exact"
-        settings = api().llama_context_default_params()
-        settings.n_ctx = batch * room
-        settings.n_seq_max = batch
-        settings.n_batch = settings.n_ubatch = max(_PIECE, batch)
-        settings.n_threads = settings.n_threads_batch = self._options.threads
-        settings.type_k = settings.type_v = _F32 if exact else _F16
-        settings.flash_attn_type = _NEVER if exact else _AUTO
+        keys = values = _F32 if exact else _F16
+        fused = _NEVER if exact else _AUTO
         if self._options.cache != "own":
             layout = LAYOUTS[self._options.cache]
-            settings.type_k, settings.type_v = _WIDTHS[layout.keys], _WIDTHS[layout.values]
-            settings.flash_attn_type = _ALWAYS  # narrow values are read by no other way
-        settings.no_perf = True
-        return settings
+            keys, values = _WIDTHS[layout.keys], _WIDTHS[layout.values]
+            fused = _ALWAYS  # narrow values are read by no other way
+        step, threads = max(_PIECE, batch), self._options.threads
+        return engine.filled(
+            api().llama_context_default_params(),
+            n_ctx=batch * room,
+            n_seq_max=batch,
+            n_batch=step,
+            n_ubatch=step,
+            n_threads=threads,
+            n_threads_batch=threads,
+            type_k=keys,
+            type_v=values,
+            flash_attn_type=fused,
+            no_perf=True,
+        )
 
 
 def _view(pointer: Any, count: int) -> npt.NDArray[Any]:
