@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _BAR = 26  # cells of the band's ruler
 _LABEL = 17  # cells of the left column
 _GB = 1e9
+_LARGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 #: What is there to be pasted, up to the end of the line or of the clause.
 _COMMAND = re.compile(r"\b(?:chmod|export|pip install|sudo|write)\s.+?(?=; |$)", re.MULTILINE)
 _GLUE = "\N{NO-BREAK SPACE}"  # stands for the spaces of a command while a text is broken
@@ -194,6 +195,7 @@ class _Screen:
         for ability in found.abilities:
             if not ability.present:
                 self._say(f"{self._glyphs.no} {ability.name}", "none, done the slow way", "yellow")
+        self._large_pages(machine.large_pages)
         limits = machine.limits
         if limits.cpus is None and limits.memory_bytes is None:
             return
@@ -204,6 +206,15 @@ class _Screen:
             else f"{limits.memory_bytes / _GB:.1f} GB of memory"
         )
         self._say("control group", f"{cpus}, {memory}")
+
+    def _large_pages(self, given: str) -> None:
+        """Whether weights can lie where a token waits least for them; nothing off Linux."""
+        if given == "never":
+            told = "the system gives none, so llama.cpp takes longer for a token"
+            self._say(f"{self._glyphs.no} large pages", told, "yellow")
+            self._fix(f"sudo sh -c 'echo madvise > {_LARGE_PAGES}'")
+        elif given:
+            self._say(f"{self._glyphs.yes} large pages", "taken for weights by llama.cpp")
 
     def _room(self) -> str:
         """Threads, memory and disk, each of what there is."""

@@ -26,6 +26,8 @@ class Machine:
         limits: Container limits as found.
         virtual: True when the CPU says that it runs under a hypervisor.
         system: Operating system and release.
+        large_pages: Who gets pages of 2 MB from Linux: "always", "madvise" (who asks) or "never";
+            empty where there are none.
     """
 
     cpu: Identity
@@ -37,6 +39,7 @@ class Machine:
     limits: cgroup.Limits
     virtual: bool
     system: str
+    large_pages: str = ""
 
     @property
     def share(self) -> str:
@@ -114,6 +117,15 @@ def _memory_bytes(root: Path) -> int:
     return int(kib) * 1024
 
 
+def _large_pages(root: Path) -> str:
+    """The setting in brackets, of those that the system could have."""
+    try:
+        text = (root / "sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+    return next((word[1:-1] for word in text.split() if word.startswith("[")), "")
+
+
 def _affinity() -> int:
     try:
         return len(os.sched_getaffinity(0))
@@ -142,6 +154,7 @@ def read(root: Path = Path("/"), *, affinity: int | None = None) -> Machine:
         limits=limits,
         virtual="hypervisor" in features,
         system=f"{platform.system()} {platform.release()}",
+        large_pages=_large_pages(root),
     )
 
 

@@ -74,6 +74,17 @@ def test_a_failing_meter_a_poor_cpu_and_a_missing_extra_are_told(bare: Checkup) 
     assert "a stand-in" in text
 
 
+def test_large_pages_that_are_switched_off_come_with_the_command(bare: Checkup) -> None:
+    def told(given: str) -> str:
+        return screen(replace(bare, machine=replace(bare.machine, large_pages=given)))
+
+    assert "sudo sh -c 'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled'" in told(
+        "never"
+    )
+    assert "✓ large pages" in told("madvise")
+    assert "large pages" not in told("")
+
+
 def test_a_terminal_without_drawing_signs_gets_plain_ones(bare: Checkup) -> None:
     text = screen(bare, encoding="ascii")
     assert "|--" in text

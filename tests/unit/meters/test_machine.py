@@ -48,6 +48,17 @@ def test_a_bare_server_is_read_from_proc(tmp_path: Path) -> None:
     assert not seen.virtual
 
 
+@pytest.mark.parametrize("given", ["always", "madvise", "never"])
+def test_who_gets_large_pages_is_read_from_the_brackets(tmp_path: Path, given: str) -> None:
+    told = "always madvise never\n".replace(given, f"[{given}]")
+    put(tmp_path / "sys/kernel/mm/transparent_hugepage/enabled", told)
+    assert machine.read(build(tmp_path, XEON)).large_pages == given
+
+
+def test_a_system_without_large_pages_says_nothing_of_them(tmp_path: Path) -> None:
+    assert not machine.read(build(tmp_path, XEON)).large_pages
+
+
 def test_a_guest_knows_that_it_is_one(tmp_path: Path) -> None:
     seen = machine.read(build(tmp_path, XEON.replace("fpu", "fpu hypervisor")), affinity=2)
     assert seen.virtual
