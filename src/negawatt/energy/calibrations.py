@@ -19,7 +19,7 @@ from negawatt.core.records import Layer, Phase, Workload
 from negawatt.energy.costs import keep, kept_at
 from negawatt.energy.model import PHASES, Calibration, EnergyModel
 
-VERSION = 2  # of the file and of what its figures mean
+VERSION = 3  # of the file and of what its figures mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from negawatt.core.levels import gaps
 from negawatt.core.protocols import Kernel, RunOptions, Runtime
 from negawatt.core.records import Format
 
-VERSION = 5  # of the procedure; tables of another one are measured again
+VERSION = 6  # of the procedure; tables of another one are measured again
 
 _WEIGHT_BYTES = 16 * 2**20  # of 8-bit weights multiplied in one run
 _CACHE_BYTES = 64 * 2**20  # rewritten before a timing, so that weights come from memory

@@ -84,13 +84,22 @@ def test_memory_that_is_not_filled_is_not_taken() -> None:
     assert figures(block)["Rss"] <= 128
 
 
+@needs_them
+def test_what_is_filled_later_comes_on_large_pages_where_that_is_asked_for() -> None:
+    with on_large_pages(later=True):
+        block = taken(16 * MB)
+    assert figures(block)["Rss"] == 0
+    block[:] = bytes(range(256)) * (16 * MB // 256)
+    assert figures(block)["AnonHugePages"] >= 14 * 1024
+
+
 def test_a_system_without_large_pages_loses_nothing(tmp_path: Path) -> None:
-    with on_large_pages(tmp_path / "not there"):
+    with on_large_pages(size=tmp_path / "not there"):
         block = taken(8 * MB)
         block[:] = b"x" * (8 * MB)
     assert figures(block)["AnonHugePages"] == 0
     (tmp_path / "odd").write_text("two megabytes", encoding="ascii")
-    with on_large_pages(tmp_path / "odd"):
+    with on_large_pages(size=tmp_path / "odd"):
         pass
 
 

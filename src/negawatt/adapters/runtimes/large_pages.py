@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 _MAPS = Path("/proc/self/maps")
 _PRESENT = Path("/proc/self/pagemap")  # 8 bytes for each page, the highest bit: it is in memory
@@ -26,7 +27,7 @@ Span = tuple[int, int]  # first address, and the one behind the last
 
 
 @contextmanager
-def on_large_pages(size: Path = _SIZE) -> Iterator[None]:
+def on_large_pages(*, later: bool = False, size: Path = _SIZE) -> Iterator[None]:
     """Move to large pages what a block has allocated and filled.
 
     Only what is in memory whole is moved, so that none is taken beyond it. Values stay as they
@@ -34,6 +35,8 @@ def on_large_pages(size: Path = _SIZE) -> Iterator[None]:
     Linux before 6.1 may move them some time later.
 
     Args:
+        later: What has been allocated and not yet been filled shall be given large pages when it
+            is. Each then comes whole, however little is written to it.
         size: Where the system tells the size of a large page.
 
     >>> with on_large_pages():
@@ -44,7 +47,7 @@ def on_large_pages(size: Path = _SIZE) -> Iterator[None]:
     yield
     if step:
         for span in _apart(_anonymous(), before):
-            _enlarge(span, step)
+            _enlarge(span, step, later=later)
 
 
 def holds(size: int, group: Path = _GROUP) -> bool:
@@ -104,13 +107,15 @@ def _apart(spans: Sequence[Span], others: Sequence[Span]) -> Iterator[Span]:
             yield at, end
 
 
-def _enlarge(span: Span, step: int) -> None:
+def _enlarge(span: Span, step: int, *, later: bool) -> None:
     """Move the stretches of a span that are wholly in memory; a refusal changes nothing."""
     start, end = -(-span[0] // step) * step, span[1] // step * step
     if start >= end:
         return
     advise = ctypes.CDLL(None, use_errno=True).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if later:
+        advise(start, end - start, mmap.MADV_HUGEPAGE)
     whole = _whole(start, end, step)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], whole, [False]]).astype(np.int8)))
     for first, behind in edges.reshape(-1, 2).tolist():
@@ -119,7 +124,7 @@ def _enlarge(span: Span, step: int) -> None:
             advise(address, length, _COLLAPSE)
 
 
-def _whole(start: int, end: int, step: int) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _whole(start: int, end: int, step: int) -> NDArray[np.bool_]:
     """Of each large page between two addresses: whether all its small ones are in memory."""
     try:
         with _PRESENT.open("rb") as table:
@@ -129,7 +134,5 @@ def _whole(start: int, end: int, step: int) -> np.ndarray[tuple[int], np.dtype[n
         return np.zeros((end - start) // step, np.bool_)
     if entries.size * mmap.PAGESIZE != end - start:  # the memory was given back meanwhile
         return np.zeros((end - start) // step, np.bool_)
-    present: np.ndarray[tuple[int], np.dtype[np.bool_]] = (
-        (entries >> np.uint64(63)).astype(np.bool_).reshape(-1, step // mmap.PAGESIZE).all(axis=1)
-    )
-    return present
+    present = (entries >> np.uint64(63)).astype(np.bool_)
+    return np.asarray(present.reshape(-1, step // mmap.PAGESIZE).all(axis=1), np.bool_)

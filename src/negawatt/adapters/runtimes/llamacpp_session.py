@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
@@ -184,7 +185,9 @@ class LlamaSession:
         kept = [self._taken_out(i) for i in range(self._batch)] if self._past else []
         if self._context:
             api().llama_free(self._context)
-        self._context = api().llama_init_from_model(self._model, self._settings(batch, room))
+        wide = nullcontext() if self._options.lean else on_large_pages(later=True)
+        with wide:  # the cache is there at once, what is computed in comes with the first input
+            self._context = api().llama_init_from_model(self._model, self._settings(batch, room))
         if not self._context and self._options.cache != "own":
             raise UsageError(
                 f"llama.cpp keeps no cache of {self._options.cache} bits for this model: "
