@@ -7,7 +7,6 @@ order, and an exact assignment chooses for one budget of time after the other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,7 +14,6 @@ from itertools import groupby
 import numpy as np
 
 from negawatt.compress.problem import Problem, Sensitivity
-from negawatt.core.errors import BudgetUnreachable
 from negawatt.core.estimate import Estimate
 from negawatt.core.records import Format, InputGrid, Layer
 
@@ -25,7 +23,6 @@ CODES, FLOATS = Format(8), Format(16)
 ALL, NONE = "all inputs in 8 bits", "no input in 8 bits"
 #: Standard errors above an estimate that nine in ten of the true values stay below, of 1.96.
 _SURE = 1.2816 / 1.96
-_TIMING = 0.01  # relative difference of times that paired timings do not tell apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,53 +137,6 @@ def problem_of(
     options = tuple((one.name, fmt) for one in inlets for fmt in (CODES, FLOATS))
     costs = np.array([(0.0, saves[one.name]) for one in inlets], dtype=np.float64)
     return Problem(Sensitivity(options, wide), costs.ravel())
-
-
-def chosen(trials: Sequence[Trial], max_distance: float) -> tuple[Trial, str]:
-    """The cheapest trial that stays near enough, and why.
-
-    Times that cannot be told apart count as equal; then the smaller distance decides.
-
-    Raises:
-        BudgetUnreachable: none is, not even that without a rounded input.
-    """
-    near = [one for one in trials if one.sure <= max_distance]
-    if not near:
-        least = min(trials, key=lambda one: one.sure)
-        raise BudgetUnreachable(
-            f"no choice of inputs stays within a distance of {max_distance:.3g}; "
-            f"the nearest, {least.name}, may be {least.sure:.3g} away",
-            fix=f"allow --max-distance {_above(least.sure):g}, or take weights of more bits",
-        )
-    cheapest = min(_time(one) for one in near)
-    best = min(
-        (one for one in near if _time(one) <= cheapest * (1 + _TIMING)),
-        key=lambda one: (one.distance.value, one.name),
-    )
-    told = f"the quickest of {len(near)} tried that stay within {max_distance:.3g} (90 % sure)"
-    cheaper = [one for one in trials if _time(one) < _time(best) and one not in near]
-    if cheaper:
-        other = max(cheaper, key=_time)
-        told += (
-            f"; {other.name} would take {_time(other) / _time(best):.3f} of its time "
-            f"and may be {other.sure:.3g} away"
-        )
-    return best, told
-
-
-def _time(one: Trial) -> float:
-    """Over no rounded input, as timed in turns; by prices until then."""
-    return one.expected if one.ratio is None else one.ratio.value
-
-
-def _above(value: float) -> float:
-    """The next number of two digits above.
-
-    >>> _above(0.0012345), _above(0.31)
-    (0.0013, 0.32)
-    """
-    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return round((math.floor(value / unit + 1e-9) + 1) * unit, 12)
 
 
 def reasons(

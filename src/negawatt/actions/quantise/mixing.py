@@ -19,7 +19,6 @@ from negawatt.compress.mixed import (
     NONE,
     Mix,
     Trial,
-    chosen,
     inlets_of,
     reasons,
     without,
@@ -28,6 +27,7 @@ from negawatt.compress.race import centre, ratio
 from negawatt.core.estimate import Estimate
 from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format
+from negawatt.decisions.nearest import chosen
 from negawatt.models.likeness import Answers
 from negawatt.models.source import ModelSource
 
