@@ -1,0 +1,136 @@
+"""What it is worth on which pages of memory weights lie: one file, opened in three ways in turns.
+
+*mapped*: pages of the file, as llama.cpp has them when nothing is said. *copied*: memory of the
+process, in the usual small pages. *large*: the same, and then the cache too, in large pages, as
+negawatt opens files. Every opening is a draw: small pages lie elsewhere each time, so there are
+several, each in a process of its own.
+
+    python bench/compress/pages.py [--models smollm2 gemma3-270m] [--openings 3] [--rounds 3]
+
+Reads what `bench/compress/run.py` has left; figures go to `bench/results/pages.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import cost
+import numpy as np
+import quiet
+
+from negawatt import wiring
+from negawatt.adapters.runtimes import llamacpp_session
+from negawatt.adapters.runtimes.llamacpp_session import LlamaSession
+from negawatt.compress.race import race_reading, race_writing, ratio
+from negawatt.core.codec import encode
+from negawatt.core.records import Workload
+from negawatt.meters.machine import here
+
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "pages.json"
+FILES = ("Q8_0.gguf", "Q6_K.gguf", "Q4_K_M.gguf", "uniform-nl4-g32/model.gguf")
+WORKLOAD = Workload.parse("128:128:1")
+WAYS = ("mapped", "copied", "large")
+
+Times = dict[str, dict[str, list[float]]]  # phase -> way -> CPU seconds a token
+
+
+@contextmanager
+def _opened(path: Path, way: str) -> Iterator[LlamaSession]:
+    # Copies alone, as if the system had no large pages.
+    small = mock.patch.object(llamacpp_session, "on_large_pages", return_value=nullcontext())
+    with nullcontext() if way == "large" else small:
+        session = cost.opened(path, mapped=way == "mapped")
+        session.forward(np.zeros((1, 1), np.int64))  # makes the cache
+    with session:
+        yield session
+
+
+def one_opening(path: Path, vocabulary: int, rounds: int) -> Times:
+    """All ways open side by side, taking turns."""
+    with ExitStack() as stack:
+        sessions = {way: stack.enter_context(_opened(path, way)) for way in WAYS}
+        read = race_reading(sessions, WORKLOAD, rounds=rounds, vocabulary=vocabulary)
+        write = race_writing(
+            sessions,
+            WORKLOAD,
+            rounds=rounds,
+            decode_tokens=cost.WRITTEN,
+            vocabulary=vocabulary,
+        )
+    return {
+        phase: {way: list(half.cpu) for way, half in found.items()}
+        for phase, found in (("read", read), ("write", write))
+    }
+
+
+def measured(path: Path, vocabulary: int, openings: int, rounds: int) -> dict[str, Any]:
+    """Several openings of a file, each in a process of its own."""
+    asked = [sys.executable, __file__, "--one", str(path), str(vocabulary), str(rounds)]
+    passes: list[Times] = []
+    for _ in range(openings):
+        others = quiet.wait(60.0)
+        done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
+        passes.append(json.loads(done.stdout.strip().splitlines()[-1]) | {"others_busy": others})
+    joined = {
+        phase: {way: [x for one in passes for x in one[phase][way]] for way in WAYS}
+        for phase in ("read", "write")
+    }
+    return {
+        "write_ms_each": {
+            way: [round(1e3 * float(np.median(one["write"][way])), 3) for one in passes]
+            for way in WAYS
+        },
+        "write": {
+            f"large over {way}": encode(ratio(joined["write"]["large"], joined["write"][way]))
+            for way in WAYS[:2]
+        },
+        "read": {
+            f"large over {way}": encode(ratio(joined["read"]["large"], joined["read"][way]))
+            for way in WAYS[:2]
+        },
+        "others_busy": [one["others_busy"] for one in passes],
+    }
+
+
+def main() -> None:
+    """Measure every file that is there, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3-270m"])
+    parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
+    parser.add_argument("--openings", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    machine, found = here(), {}
+    for model in asked.models:
+        config = next((asked.out / model / "work").glob("llamacpp-*/config.json"))
+        vocabulary = int(json.loads(config.read_text(encoding="utf-8"))["vocab_size"])
+        folder = next((asked.out / model).glob("variants-*"))
+        for name in FILES:
+            row = measured(folder / name, vocabulary, asked.openings, asked.rounds)
+            found[f"{model} {name.split('/')[0].removesuffix('.gguf')}"] = row
+            sys.stdout.write(f"{model} {name}: {json.dumps(row['write_ms_each'])}\n")
+            sys.stdout.flush()
+    told = {
+        "machine": f"{machine.cpu.name}, {machine.threads_usable:g} threads, {machine.share}",
+        "system": machine.system,
+        "large_pages": machine.large_pages,
+        "versions": wiring.versions(),
+        "rows": found,
+    }
+    RESULTS.write_text(f"{json.dumps(told, indent=1)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        file, size, often = sys.argv[2:]
+        sys.stdout.write(json.dumps(one_opening(Path(file), int(size), int(often))) + "\n")
+    else:
+        main()
