@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import platform
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from negawatt.adapters.runtimes.large_pages import holds, on_large_pages
+from negawatt.adapters.runtimes.large_pages import Allocated, holds, on_large_pages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists its pages")
 
@@ -27,6 +28,14 @@ def given() -> bool:
         return False
     release = tuple(map(int, Path("/proc/sys/kernel/osrelease").read_text().split(".")[:2]))
     return "[never]" not in enabled and large <= 2 * MB and release >= (6, 1)
+
+
+def one_node() -> bool:
+    """Whether all memory is of one node."""
+    try:
+        return Path("/sys/devices/system/node/online").read_text(encoding="ascii").strip() == "0"
+    except OSError:
+        return False
 
 
 needs_them = pytest.mark.skipif(not given(), reason="this system gives no large pages at once")
@@ -93,14 +102,32 @@ def test_what_is_filled_later_comes_on_large_pages_where_that_is_asked_for() -> 
     assert figures(block)["AnonHugePages"] >= 14 * 1024
 
 
-def test_a_system_without_large_pages_loses_nothing(tmp_path: Path) -> None:
-    with on_large_pages(size=tmp_path / "not there"):
-        block = taken(8 * MB)
-        block[:] = b"x" * (8 * MB)
+@needs_them
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the system call has another number")
+@pytest.mark.skipif(not one_node(), reason="memory here is of several nodes, or of none")
+def test_what_an_engine_bound_piece_by_piece_is_joined() -> None:
+    bind, here = ctypes.CDLL(None).syscall, ctypes.c_ulong(1)
+    bind.argtypes = [ctypes.c_long] * 4 + [ctypes.c_void_p] + [ctypes.c_long] * 2
+    new = Allocated()
+    block = taken(16 * MB)
+    first = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    for at in range(0, 16 * MB, MB):  # half of every megabyte, as OpenVINO does with weights
+        assert bind(237, first + at, MB // 2, 2, ctypes.addressof(here), 64, 0) == 0
+    block[:] = b"x" * (16 * MB)
+    new.move()
+    assert figures(block)["AnonHugePages"] >= 14 * 1024
+
+
+@pytest.mark.parametrize("told", [None, "two megabytes"])
+def test_a_system_without_large_pages_loses_nothing(tmp_path: Path, told: str | None) -> None:
+    size = tmp_path / "size"
+    if told:
+        size.write_text(told, encoding="ascii")
+    new = Allocated(size)
+    block = taken(8 * MB)
+    block[:] = b"x" * (8 * MB)
+    new.move()
     assert figures(block)["AnonHugePages"] == 0
-    (tmp_path / "odd").write_text("two megabytes", encoding="ascii")
-    with on_large_pages(size=tmp_path / "odd"):
-        pass
 
 
 def test_an_error_in_the_block_is_passed_on() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import platform
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,33 +22,53 @@ _MAPS = Path("/proc/self/maps")
 _PRESENT = Path("/proc/self/pagemap")  # 8 bytes for each page, the highest bit: it is in memory
 _SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 _GROUP = Path("/sys/fs/cgroup")
+_NODES = Path("/sys/devices/system/node/online")
+_MBIND = {"x86_64": 237, "aarch64": 235}  # number of the system call by kind of machine
+_DEFAULT = 0  # MPOL_DEFAULT: memory of whichever node the thread runs on
 _COLLAPSE = 25  # MADV_COLLAPSE of Linux 6.1, which Python's mmap does not name
 
 Span = tuple[int, int]  # first address, and the one behind the last
 
 
-@contextmanager
-def on_large_pages(*, later: bool = False, size: Path = _SIZE) -> Iterator[None]:
-    """Move to large pages what a block has allocated and filled.
+class Allocated:
+    """What this process has allocated since, to be moved to large pages once it is filled.
 
-    Only what is in memory whole is moved, so that none is taken beyond it. Values stay as they
-    are. Where the system has no large pages, gives none, or is none of Linux, nothing happens;
-    Linux before 6.1 may move them some time later.
+    Where the system has no large pages, gives none, or is none of Linux, nothing happens; Linux
+    before 6.1 may move memory some time later.
 
     Args:
-        later: What has been allocated and not yet been filled shall be given large pages when it
-            is. Each then comes whole, however little is written to it.
         size: Where the system tells the size of a large page.
+    """
+
+    def __init__(self, size: Path = _SIZE) -> None:
+        self._step = _size_of(size)
+        self._before = _anonymous() if self._step else []
+
+    def move(self, *, later: bool = False) -> None:
+        """Move what is in memory whole, so that none is taken beyond it; values stay as they are.
+
+        Args:
+            later: What has not been filled yet shall be given large pages when it is. Each then
+                comes whole, however little is written to it.
+        """
+        if not self._step:
+            return
+        for span in _apart(_anonymous(), self._before):
+            _unbind(span)
+        for span in _apart(_anonymous(), self._before):  # which are fewer and longer now
+            _enlarge(span, self._step, later=later)
+
+
+@contextmanager
+def on_large_pages(*, later: bool = False) -> Iterator[None]:
+    """Move to large pages what a block allocates and fills; see `Allocated`.
 
     >>> with on_large_pages():
     ...     weights = bytearray(1 << 22)
     """
-    step = _size_of(size)
-    before = _anonymous() if step else []
+    new = Allocated()
     yield
-    if step:
-        for span in _apart(_anonymous(), before):
-            _enlarge(span, step, later=later)
+    new.move(later=later)
 
 
 def holds(size: int, group: Path = _GROUP) -> bool:
@@ -105,6 +126,23 @@ def _apart(spans: Sequence[Span], others: Sequence[Span]) -> Iterator[Span]:
                 at = behind
         if at < end:
             yield at, end
+
+
+def _unbind(span: Span) -> None:
+    """Take back what an engine has asked for about nodes of memory, where there is but one.
+
+    OpenVINO binds every weight to a node. Neighbours that are bound and not bound are never
+    joined, and no large page lies across two of them.
+    """
+    try:
+        if _NODES.read_text(encoding="ascii").strip() != "0":
+            return
+    except OSError:
+        return
+    if call := _MBIND.get(platform.machine()):
+        ask = ctypes.CDLL(None).syscall
+        ask.argtypes = [ctypes.c_long] * 7
+        ask(call, span[0], span[1] - span[0], _DEFAULT, 0, 0, 0)
 
 
 def _enlarge(span: Span, step: int, *, later: bool) -> None:

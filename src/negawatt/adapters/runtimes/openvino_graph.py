@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from negawatt.adapters.runtimes.large_pages import Allocated
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.pages import released_during
 from negawatt.core.caches import Cache, CacheLayout
@@ -78,12 +79,14 @@ class CompiledGraph:
     """
 
     def __init__(self, core: ov.Core, path: Path, options: RunOptions, batch: int = 0) -> None:
+        self._weights, self._ran = path.with_suffix(".bin"), False
+        self._packed = None if options.lean else Allocated()
         try:
             graph = core.read_model(path)
             if batch:
                 graph.reshape(_one_position(batch))
             # Fixed sizes let the engine pack the weights at once, free ones when it first runs.
-            with released_during(path.with_suffix(".bin")) if batch else nullcontext():
+            with released_during(self._weights) if batch else nullcontext():
                 self._model = core.compile_model(graph, "CPU", config(options))
             self._request = self._model.create_infer_request()
         except RuntimeError as error:
@@ -93,8 +96,6 @@ class CompiledGraph:
             ) from error
         self.batch = batch
         self._vocabulary = self._model.output("logits").get_partial_shape()[2].get_length()
-        self._weights = path.with_suffix(".bin")
-        self._ran = False
 
     def forward(self, tokens: _Tokens, seen: int, keep: int) -> _Logits:
         """Append `tokens` to a cache of `seen` tokens.
@@ -123,6 +124,8 @@ class CompiledGraph:
         # rows of the embedding, comes back page by page.
         with nullcontext() if self._ran else released_during(self._weights):
             self._request.infer(given, share_inputs=True, share_outputs=True)
+        if not self._ran and self._packed is not None:
+            self._packed.move()  # not before: the first run binds them to a node of memory
         self._ran = True
         return logits
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from negawatt.adapters.runtimes.large_pages import Allocated
 from negawatt.adapters.runtimes.openvino_compress import decompression
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_graph import config
@@ -80,11 +81,14 @@ class OpenVinoKernel:
     def _compile(self, rows_in: int) -> ov.InferRequest:
         self._request = self._compiled = None  # first, so that two are never held
         self._graph.reshape([1, rows_in, self._cols])
+        packed = Allocated()
         self._compiled = self._core.compile_model(self._graph, "CPU", self._config)
         self._request = self._compiled.create_infer_request()
         random = np.random.default_rng(1)
         values = random.standard_normal((1, rows_in, self._cols), dtype=np.float32)
         self._request.set_input_tensor(ov.Tensor(values))
+        self._request.infer()
+        packed.move()  # as a session does after its first run
         self._rows_in = rows_in
         return self._request
 
