@@ -111,9 +111,9 @@ def test_what_an_engine_bound_piece_by_piece_is_joined() -> None:
     new = Allocated()
     block = taken(16 * MB)
     first = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    block[:] = b"x" * (16 * MB)
     for at in range(0, 16 * MB, MB):  # half of every megabyte, as OpenVINO does with weights
         assert bind(237, first + at, MB // 2, 2, ctypes.addressof(here), 64, 0) == 0
-    block[:] = b"x" * (16 * MB)
     new.move()
     assert figures(block)["AnonHugePages"] >= 14 * 1024
 
