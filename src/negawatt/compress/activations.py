@@ -107,6 +107,17 @@ def rounded_input(x: Tensor, grid: InputGrid) -> Tensor:
     return _levels(x, grid.scale, grid.zero)
 
 
+def restored_input(x: Tensor, grid: InputGrid) -> Tensor:
+    """The same with the division undone: what a layer with its own weights would have to be fed.
+
+    >>> x = torch.tensor([[8.0, 1.0]])
+    >>> restored_input(x, InputGrid(0.0, 2.0, (4.0, 0.5))).tolist()
+    [[8.0, 1.0]]
+    """
+    codes = rounded_input(x, grid)
+    return codes * torch.tensor(grid.factor) if grid.factor else codes
+
+
 def _watch(model: Any, names: Sequence[str], windows: NDArray[np.int64]) -> Iterable[_Seen]:
     """What enters these layers, gathered by input."""
     share = max(1, -(-_ROWS // len(windows)))

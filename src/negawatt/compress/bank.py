@@ -37,6 +37,8 @@ class WeightBank:
         tied: Layers that may take the codes of another one, whose weights they share in
             the source, where a plan has both in one format: an engine then keeps them once.
         inputs: How what enters layers is rounded when the model runs, where it is.
+        plain: Codes of layers that are written here for inputs divided by factors, for when
+            what enters them is not rounded and so not divided.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class WeightBank:
         folder: Path,
         tied: Mapping[str, str] | None = None,
         inputs: Mapping[str, InputGrid] | None = None,
+        plain: WeightBank | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder, self.plain = folder, plain
         self.tied = dict(tied or {})
         self.inputs = dict(inputs or {})
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +140,9 @@ class BankView(Mapping[str, QuantisedWeight]):
     def part(self, layer: str, rows: slice) -> QuantisedWeight:
         """Some rows of a layer; `KeyError` when the plan leaves it as it is."""
         fmt, other = self._plan[layer], self._bank.tied.get(layer, layer)
+        plain = self._bank.plain
+        if plain is not None and layer not in self.inputs and plain.has(layer, fmt):
+            return plain.get(layer, fmt, rows)
         return self._bank.get(other if self._plan.get(other) == fmt else layer, fmt, rows)
 
     def __iter__(self) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from negawatt.compress.activations import rounded_input
+from negawatt.compress.activations import restored_input
 from negawatt.compress.quantise import dequantise
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _Gates:
             if values is None:
                 return given
             # The rounding error as it is: what the levels do to its own slope is of no account.
-            off = rounded_input(x.detach(), grid) - x.detach()
+            off = restored_input(x.detach(), grid) - x.detach()
             return (x + values[:, at, None, None] * off,)
 
         return mixed

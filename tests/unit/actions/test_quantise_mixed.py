@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 from small_encoder import manual, small_encoder
+from transformers import AutoModel
 
 import negawatt
 from negawatt.actions.quantise import mixing_work, work
@@ -42,7 +43,9 @@ def races(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def coarse(*given: Any) -> dict[str, InputGrid]:
         found = find_inputs(*given)
-        return {name: InputGrid(6 * one.low, 6 * one.high) for name, one in found.items()}
+        return {
+            name: InputGrid(6 * one.low, 6 * one.high, one.factor) for name, one in found.items()
+        }
 
     find_inputs = work.find_inputs
     monkeypatch.setattr(work, "find_inputs", coarse)  # harm that stands above that of the weights
@@ -119,6 +122,31 @@ def test_a_narrow_limit_rounds_less_and_is_kept(
     assert len(races) == count  # nothing was timed anew
 
 
+def test_channels_are_balanced_where_inputs_are_rounded_and_nowhere_else(
+    tmp_path: Path, races: list[int]
+) -> None:
+    manual(tmp_path / "manual.txt")
+    model = small_encoder(tmp_path / "model")
+    uneven = AutoModel.from_pretrained(model)
+    for layer in uneven.encoder.layer:  # two channels that stand out, as in real models
+        layer.attention.output.LayerNorm.weight.data[3::40] *= 30
+    uneven.save_pretrained(model)
+    plain = run(model, tmp_path / "plain", 0.9)
+    smooth = run(model, tmp_path / "smooth", 0.9, transforms=("smooth",))
+    assert plain.mix is not None
+    assert smooth.mix is not None
+    usual, found = ({one.name: one for one in mix.trials} for mix in (plain.mix, smooth.mix))
+    assert found[NONE].distance == usual[NONE].distance  # weights as they were
+    assert found[ALL].distance.value < 0.7 * usual[ALL].distance.value
+    limit = (found[NONE].sure + found[ALL].sure) / 2
+    some = run(model, tmp_path / "smooth", limit, transforms=("smooth",))
+    assert some.mix is not None
+    assert 0 < sum(rounded(some).values()) < 8
+    # Weights for divided inputs go with inputs that are divided, in the artifact too.
+    assert some.served["openvino"].distance.value < 2 * limit
+    assert races
+
+
 def test_another_engine_is_asked_anew(model: Path, tmp_path: Path, races: list[int]) -> None:
     pytest.importorskip("onnxruntime")
     one = run(model, tmp_path / "out", 0.5)
@@ -148,7 +176,7 @@ def test_a_limit_that_nothing_meets_says_what_would_do(
         ({"max_distance": None}, "belong together"),
         ({"activations": "int8"}, "belong together"),
         ({"max_distance": 0.0}, "nothing to choose"),
-        ({"transforms": ("smooth",)}, "need not be"),
+        ({"transforms": ("awq",)}, "is for decoders"),
         ({"targets": ()}, "none is named"),
         ({"targets": ("huggingface",)}, "holds weights"),
         ({"format": "int4-g32-sym"}, "not in int4"),

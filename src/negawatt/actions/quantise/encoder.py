@@ -108,6 +108,9 @@ class EncoderJob(Job):
         if self.recipe.max_distance is None:
             return bank, spent
         near = self.recipe.max_distance
+        if moved := tuple(name for name, grid in bank.inputs.items() if grid.factor):
+            bank.plain = WeightBank(bank.folder / "plain")
+            spent = spent.plus(self._plain(source, plan, bank.plain, moved))
 
         def search() -> Searched:
             start = time.perf_counter()
@@ -123,10 +126,19 @@ class EncoderJob(Job):
         self.inputs = {name: grid for name, grid in self.inputs.items() if name in rounded}
         bank.inputs = dict(self.inputs)
         self.remarks.append(told_inputs(self.inputs, source))
-        return bank, Spent(
-            spent.seconds + more.seconds,
-            spent.cpu_seconds + more.cpu_seconds,
-            spent.energy + more.energy,
+        return bank, spent.plus(more)
+
+    def _plain(
+        self,
+        source: ModelSource,
+        plan: Mapping[str, Format],
+        bank: WeightBank,
+        moved: Collection[str],
+    ) -> Spent:
+        """Round once more, as they were, weights that are written for divided inputs."""
+        given = (source, plan, self.recipe.method, self.windows, bank, moved)
+        return self.journal.step(
+            "round plain", Spent, lambda: self._timed(tasks.round_layers, *given)[1]
         )
 
     @property
@@ -283,11 +295,6 @@ def check_recipe(recipe: Recipe, targets: Mapping[str, Runtime], *, foreign: boo
             raise UsageError(
                 f"{name} is for decoders", fix=f"leave it out for an encoder, or take {_BALANCE}"
             )
-    if recipe.activations == "mixed" and recipe.transforms:
-        raise UsageError(
-            f"{_BALANCE} writes weights for rounded inputs, which mixed ones need not be",
-            fix="leave --transform out, or take --activations int8",
-        )
     if recipe.activations == "float":
         if recipe.transforms:
             raise UsageError(

@@ -52,6 +52,14 @@ class Spent:
     cpu_seconds: Estimate  # [s]
     energy: Estimate  # [J]
 
+    def plus(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.energy + other.energy,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:

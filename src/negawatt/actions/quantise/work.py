@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,18 +62,20 @@ def round_layers(
     method: str,
     windows: NDArray[np.int64],
     bank: WeightBank,
+    only: Collection[str] | None = None,
 ) -> int:
-    """Round every layer in its format; returns how many layers."""
+    """Round every layer in its format, or some of them; returns how many."""
     from negawatt.compress.activations import balanced
     from negawatt.compress.calibrate import fill_bank
 
     def tell(done: int, total: int) -> None:
         tools.progress("candidates", done / total)
 
+    layers = [one for one in source.layers if only is None or one.name in only]
     model = loaded(source)
     balanced(model, bank.inputs)
-    fill_bank(model, source.layers, plan, windows, bank, tell, method=method)
-    return len(source.layers)
+    fill_bank(model, layers, plan, windows, bank, tell, method=method)
+    return len(layers)
 
 
 def find_inputs(
