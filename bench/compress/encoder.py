@@ -61,6 +61,13 @@ ROWS: dict[str, Row] = {
         "activations": "mixed",
         "max_distance": 0.001,
     },
+    "int8, mixed activations, smooth, 0.001": {
+        "format": "int8-row-sym",
+        "method": "rtn",
+        "activations": "mixed",
+        "transforms": ("smooth",),
+        "max_distance": 0.001,
+    },
 }
 
 

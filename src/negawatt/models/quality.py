@@ -279,6 +279,7 @@ def _keep(
         kept, here = _overlap(int(starts[number]), log_probs.shape[1], start, stop)
         if kept.start < kept.stop:
             log_probs[number, kept] = log_probabilities(logits[here])
+            _let_go(log_probs)  # what was written is the system's, and reaches the file
     log_probs.flush()
     np.save(folder / "nll.npy", nll)
     np.save(folder / "tops.npy", tops)

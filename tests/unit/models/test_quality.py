@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mapped_memory import resident
 from scipy.special import log_softmax
 
 from negawatt.core.errors import NumericsGateFailed, OutputError, TextError
@@ -190,6 +193,22 @@ def test_kept_distributions_stay_within_their_bytes(
     assert kept.log_probs.shape == (4, 10, 384)
     assert len(set(kept.starts.tolist())) == 4
     assert (kept.starts + 10 <= 199).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+def test_distributions_that_are_written_are_not_held(tmp_path: Path) -> None:
+    held: list[int] = []
+
+    class Watched(TorchSession):
+        def forward(self, tokens: Any, *, keep: int | None = None) -> Any:
+            file = tmp_path / "r.partial" / "log_probs.npy"
+            if file.exists():
+                held.append(resident(file))
+            return super().forward(tokens, keep=keep)
+
+    kept = reference(Watched(random_model("llama")), EXAM, tmp_path / "r", kl_tokens=10_000)
+    assert kept.log_probs.nbytes > 100 * mmap.PAGESIZE
+    assert max(held) <= 2 * mmap.PAGESIZE  # its header
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -92,11 +92,12 @@ def holds(size: int, group: Path = _GROUP) -> bool:
 
 def _size_of(file: Path) -> int:
     """Size of a large page, or 0 where there is none. [B]"""
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not _MAPS.is_file():
         return 0
     try:
+        ctypes.CDLL(None).madvise  # noqa: B018  # a Python that is not linked to a C library
         return int(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return 0
 
 
