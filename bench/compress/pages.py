@@ -5,9 +5,11 @@ process, in the usual small pages. *large*: the same, and then the cache too, in
 negawatt opens files. Every opening is a draw: small pages lie elsewhere each time, so there are
 several, each in a process of its own.
 
-    python bench/compress/pages.py [--models smollm2 gemma3-270m] [--openings 3] [--rounds 3]
+    python bench/compress/pages.py [--models smollm2 gemma3-270m] [--openvino FOLDER]
+        [--openings 3] [--rounds 3]
 
-Reads what `bench/compress/run.py` has left; figures go to `bench/results/pages.json`.
+Reads what `bench/compress/run.py` has left, and an artifact for OpenVINO, which always copies;
+figures go to `bench/results/pages.json`.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ import numpy as np
 import quiet
 
 from negawatt import wiring
-from negawatt.adapters.runtimes import llamacpp_session
-from negawatt.adapters.runtimes.llamacpp_session import LlamaSession
+from negawatt.adapters.runtimes import llamacpp_session, openvino_graph
+from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
 from negawatt.compress.race import race_reading, race_writing, ratio
 from negawatt.core.codec import encode
+from negawatt.core.protocols import RunOptions, Session
 from negawatt.core.records import Workload
 from negawatt.meters.machine import here
 
@@ -43,7 +46,7 @@ Times = dict[str, dict[str, list[float]]]  # phase -> way -> CPU seconds a token
 
 
 @contextmanager
-def _opened(path: Path, way: str) -> Iterator[LlamaSession]:
+def _opened(path: Path, way: str) -> Iterator[Session]:
     # Copies alone, as if the system had no large pages.
     small = mock.patch.object(llamacpp_session, "on_large_pages", return_value=nullcontext())
     with nullcontext() if way == "large" else small:
@@ -53,18 +56,24 @@ def _opened(path: Path, way: str) -> Iterator[LlamaSession]:
         yield session
 
 
+@contextmanager
+def _compiled(path: Path, way: str) -> Iterator[Session]:
+    """One of OpenVINO's graphs for single tokens."""
+    with nullcontext() if way == "large" else mock.patch.object(openvino_graph, "Allocated"):
+        session = OpenVinoRuntime().open(path, RunOptions(steps="write"))
+        session.forward(np.zeros((1, 1), np.int64))  # packs the weights
+    with session:
+        yield session
+
+
 def one_opening(path: Path, vocabulary: int, rounds: int) -> Times:
-    """All ways open side by side, taking turns."""
+    """All ways open side by side, taking turns; OpenVINO's are timed at writing alone."""
+    engine, ways = (_compiled, WAYS[1:]) if path.is_dir() else (_opened, WAYS)
+    asked: dict[str, Any] = {"rounds": rounds, "vocabulary": vocabulary}
     with ExitStack() as stack:
-        sessions = {way: stack.enter_context(_opened(path, way)) for way in WAYS}
-        read = race_reading(sessions, WORKLOAD, rounds=rounds, vocabulary=vocabulary)
-        write = race_writing(
-            sessions,
-            WORKLOAD,
-            rounds=rounds,
-            decode_tokens=cost.WRITTEN,
-            vocabulary=vocabulary,
-        )
+        sessions = {way: stack.enter_context(engine(path, way)) for way in ways}
+        write = race_writing(sessions, WORKLOAD, decode_tokens=cost.WRITTEN, **asked)
+        read = {} if path.is_dir() else race_reading(sessions, WORKLOAD, **asked)
     return {
         phase: {way: list(half.cpu) for way, half in found.items()}
         for phase, found in (("read", read), ("write", write))
@@ -74,30 +83,21 @@ def one_opening(path: Path, vocabulary: int, rounds: int) -> Times:
 def measured(path: Path, vocabulary: int, openings: int, rounds: int) -> dict[str, Any]:
     """Several openings of a file, each in a process of its own."""
     asked = [sys.executable, __file__, "--one", str(path), str(vocabulary), str(rounds)]
-    passes: list[Times] = []
+    passes, others = [], []
     for _ in range(openings):
-        others = quiet.wait(60.0)
+        others.append(quiet.wait(60.0))
         done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
-        passes.append(json.loads(done.stdout.strip().splitlines()[-1]) | {"others_busy": others})
-    joined = {
-        phase: {way: [x for one in passes for x in one[phase][way]] for way in WAYS}
-        for phase in ("read", "write")
+        passes.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    found: dict[str, Any] = {"others_busy": others}
+    for phase in ("write", "read"):
+        joined = {way: [x for one in passes for x in one[phase][way]] for way in passes[0][phase]}
+        large = joined.pop("large", [])
+        found[phase] = {f"large over {way}": encode(ratio(large, joined[way])) for way in joined}
+    found["write_ms_each"] = {
+        way: [round(1e3 * float(np.median(one["write"][way])), 3) for one in passes]
+        for way in passes[0]["write"]
     }
-    return {
-        "write_ms_each": {
-            way: [round(1e3 * float(np.median(one["write"][way])), 3) for one in passes]
-            for way in WAYS
-        },
-        "write": {
-            f"large over {way}": encode(ratio(joined["write"]["large"], joined["write"][way]))
-            for way in WAYS[:2]
-        },
-        "read": {
-            f"large over {way}": encode(ratio(joined["read"]["large"], joined["read"][way]))
-            for way in WAYS[:2]
-        },
-        "others_busy": [one["others_busy"] for one in passes],
-    }
+    return found
 
 
 def main() -> None:
@@ -105,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["smollm2", "gemma3-270m"])
     parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
+    parser.add_argument("--openvino", type=Path, nargs="*", default=[], metavar="FOLDER")
     parser.add_argument("--openings", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
@@ -116,8 +117,12 @@ def main() -> None:
         for name in FILES:
             row = measured(folder / name, vocabulary, asked.openings, asked.rounds)
             found[f"{model} {name.split('/')[0].removesuffix('.gguf')}"] = row
-            sys.stdout.write(f"{model} {name}: {json.dumps(row['write_ms_each'])}\n")
-            sys.stdout.flush()
+            print(model, name, json.dumps(row["write_ms_each"]), flush=True)
+    for folder in asked.openvino:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        row = measured(folder, int(config["vocab_size"]), asked.openings, asked.rounds)
+        found[f"OpenVINO {folder.parent.name}"] = row
+        print(folder, json.dumps(row["write_ms_each"]), flush=True)
     told = {
         "machine": f"{machine.cpu.name}, {machine.threads_usable:g} threads, {machine.share}",
         "system": machine.system,

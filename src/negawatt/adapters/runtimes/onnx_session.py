@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from negawatt.adapters.runtimes.decoding import checked, greedy
-from negawatt.adapters.runtimes.large_pages import on_large_pages
 from negawatt.adapters.runtimes.onnx_engine import engine, settings
 from negawatt.adapters.runtimes.onnx_graph import with_accuracy
 from negawatt.core.errors import RuntimeUnavailable, UsageError
@@ -46,10 +44,9 @@ class OnnxSession:
         left_out = ["ConstantFolding"] if options.lean or options.precision == "exact" else []
         graph = with_accuracy(folder, _EXACT if options.precision == "exact" else _FAST)
         try:
-            with nullcontext() if options.lean else on_large_pages():
-                self._session: Any = engine().InferenceSession(
-                    graph, told, providers=["CPUExecutionProvider"], disabled_optimizers=left_out
-                )
+            self._session: Any = engine().InferenceSession(
+                graph, told, providers=["CPUExecutionProvider"], disabled_optimizers=left_out
+            )
         except Exception as error:  # the engine has a class of its own for every reason
             raise RuntimeUnavailable(
                 f"ONNX Runtime cannot load {folder.name}: {error}",
