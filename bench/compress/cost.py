@@ -25,6 +25,8 @@ from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Workload
 
 WRITTEN = 32  # tokens a round
+TRIES = 3  # at most, of a pass
+WHOLE = 0.9  # share of both files that should lie on large pages
 
 Pass = Mapping[str, Any]
 
@@ -47,21 +49,33 @@ def timed(own: Path, rival: Path, workload: Workload, vocabulary: int, rounds: i
         write = race_writing(
             both, workload, rounds=rounds, decode_tokens=WRITTEN, vocabulary=vocabulary
         )
+        held = large_pages() / (own.stat().st_size + rival.stat().st_size)
     halves = {"read": read, "write": write}
     return {
         phase: {who: list(half.cpu) for who, half in both_halves.items()}
         for phase, both_halves in halves.items()
-    }
+    } | {"large_pages": held}
+
+
+def large_pages() -> int:
+    """Memory of this process that lies on large pages; 0 where the system does not tell. [B]"""
+    try:
+        told = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return 1024 * int(told.partition("AnonHugePages:")[2].split()[0])
 
 
 def one_pass(
     own: Path, rival: Path, workload: Workload, vocabulary: int, how: Sequence[str]
 ) -> Pass:
-    """The same in a process of its own."""
+    """The same in a process of its own; tried again when memory was in pieces, and so copies too."""
     asked = [sys.executable, __file__, str(own), str(rival), workload.spec, str(vocabulary), *how]
-    done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
-    found: Pass = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    tried: list[Pass] = []
+    while len(tried) < TRIES and (not tried or 0 < tried[-1]["large_pages"] < WHOLE):
+        done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
+        tried.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return max(tried, key=lambda one: float(one["large_pages"]))
 
 
 def summary(passes: Sequence[Pass], workload: Workload) -> dict[str, Any]:
@@ -90,6 +104,7 @@ def summary(passes: Sequence[Pass], workload: Workload) -> dict[str, Any]:
         "yardstick_s_per_token": total / workload.tokens,
         "passes": alone,
         "others_busy": [one["others_busy"] for one in passes],
+        "large_pages": [one["large_pages"] for one in passes],
     }
 
 

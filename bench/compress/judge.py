@@ -27,7 +27,9 @@ from negawatt.models.quality import score
 
 Row = dict[str, Any]
 
-_TIMES = "cpu-large-pages"  # folder of times; those in `cpu` and `cpu-copied` are of mapped files
+_TIMES = (
+    "cpu-on-large-pages"  # folder of times; those in `cpu` and `cpu-copied` are of mapped files
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -365,7 +365,8 @@ def _pass(read: float, write: float) -> dict[str, Any]:
     def half(share: float, base: float) -> dict[str, list[float]]:
         return {"own": [share * base] * 6, "rival": [base] * 6}
 
-    return {"read": half(read, 0.002), "write": half(write, 0.006), "others_busy": 0.01}
+    told = {"others_busy": 0.01, "large_pages": 0.95}
+    return {"read": half(read, 0.002), "write": half(write, 0.006), **told}
 
 
 def test_the_request_weighs_both_phases_by_the_time_of_the_yardstick(bench: dict[str, Any]) -> None:
@@ -378,6 +379,23 @@ def test_the_request_weighs_both_phases_by_the_time_of_the_yardstick(bench: dict
     assert min(found["passes"]) <= found["workload"]["value"] <= max(found["passes"])
     assert found["yardstick_s_per_token"] == pytest.approx(0.004)
     assert found["write"]["low"] < found["write"]["high"]
+
+
+def test_a_pass_whose_copies_lie_in_pieces_is_tried_again(
+    bench: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from negawatt.core.records import Workload
+
+    shares = iter([0.3, 0.97, 0.0, 0.2, 0.4, 0.1])
+
+    def run(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(stdout=json.dumps({"large_pages": next(shares)}) + "\n")
+
+    monkeypatch.setattr(bench["cost"].subprocess, "run", run)
+    asked = (tmp_path, tmp_path, Workload(1, 1), 9, ())
+    assert bench["cost"].one_pass(*asked)["large_pages"] == 0.97
+    assert bench["cost"].one_pass(*asked)["large_pages"] == 0.0  # a system that has none
+    assert bench["cost"].one_pass(*asked)["large_pages"] == 0.4  # the best of three
 
 
 # -------------------------------------------------------------- environments
