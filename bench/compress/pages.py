@@ -77,7 +77,7 @@ def one_opening(path: Path, vocabulary: int, rounds: int, beside: Path | None = 
     With a file `beside` it, that one is mapped, and the other lies on large pages.
     """
     engine, ways = (_compiled, WAYS[1:]) if path.is_dir() else (_opened, WAYS)
-    paths = {way: path for way in ways}
+    paths = dict.fromkeys(ways, path)
     if beside is not None:
         paths = {"mapped": beside, "large": path}
     asked: dict[str, Any] = {"rounds": rounds, "vocabulary": vocabulary}
