@@ -210,11 +210,13 @@ class _Screen:
     def _large_pages(self, given: str) -> None:
         """Whether weights can lie where a token waits least for them; nothing off Linux."""
         if given == "never":
-            told = "the system gives none, so llama.cpp takes longer for a token"
+            told = "the system gives none, so engines take longer for a token"
             self._say(f"{self._glyphs.no} large pages", told, "yellow")
             self._fix(f"sudo sh -c 'echo madvise > {_LARGE_PAGES}'")
         elif given:
-            self._say(f"{self._glyphs.yes} large pages", "taken for weights by llama.cpp")
+            self._say(
+                f"{self._glyphs.yes} large pages", "taken for weights by llama.cpp and OpenVINO"
+            )
 
     def _room(self) -> str:
         """Threads, memory and disk, each of what there is."""

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from negawatt.compress.mixed import Inlet, Trial, inlets_of, reasons, without
-from negawatt.core.estimate import Estimate, Kind
+from trial_sample import told, trial
+
+from negawatt.compress.mixed import Inlet, inlets_of, reasons, without
 from negawatt.core.records import InputGrid, Layer
-
-
-def told(value: float, off: float = 0.0, unit: str = "1") -> Estimate:
-    ends = {"low": value - off, "high": value + off}
-    return Estimate(value=value, **ends, unit=unit, kind=Kind.MEASURED, source="a test")
-
-
-def trial(name: str, far: float, time: float, off: float = 0.0) -> Trial:
-    return Trial(name, (), time, told(far, off), ratio=told(time))
 
 
 def test_layers_that_read_one_value_are_one_inlet_in_every_block() -> None:

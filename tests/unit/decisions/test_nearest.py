@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from trial_sample import trial
 
-from negawatt.compress.mixed import Trial
 from negawatt.core.errors import BudgetUnreachable
-from negawatt.core.estimate import Estimate, Kind
 from negawatt.decisions.nearest import chosen
-
-
-def told(value: float, off: float = 0.0, unit: str = "1") -> Estimate:
-    ends = {"low": value - off, "high": value + off}
-    return Estimate(value=value, **ends, unit=unit, kind=Kind.MEASURED, source="a test")
-
-
-def trial(name: str, far: float, time: float, off: float = 0.0) -> Trial:
-    return Trial(name, (), time, told(far, off), ratio=told(time))
 
 
 def test_the_quickest_that_is_surely_near_enough_is_chosen() -> None:

@@ -60,7 +60,7 @@ class LlamaCppRuntime:
 
     @property
     def appetite(self) -> Appetite:
-        """Memory it adds; the file is mapped, and some of it packed anew."""
+        """Memory it adds; weights are mapped or copied once, and some packed anew."""
         return Appetite(convert=1.6, lean=1.8, wide=1.8, narrow=0.85)
 
     @property
