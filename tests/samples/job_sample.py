@@ -108,6 +108,7 @@ class PacedRuntime:
     version = "1.0"
     formats = (Format(16), Format(8), Format(4, 32), Format(3, 32))
     joins = True
+    second_look = None
     caches: Mapping[Any, Any] = {}  # no choice
 
     def __init__(self, clock: HandClock, name: str = "paced") -> None:

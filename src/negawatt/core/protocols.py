@@ -221,6 +221,13 @@ class Runtime(Protocol):
         """True when `compress` multiplies the layers named in `joint` as one."""
 
     @property
+    def second_look(self) -> float | None:
+        """How far below the top logits of a narrow head are computed again. [nat]
+
+        That takes a wide embedding that the head shares its matrix with; None: never.
+        """
+
+    @property
     def caches(self) -> Mapping[Cache, CacheLayout]:
         """The key-value caches that can be asked for, the engine's own first; none is no choice."""
 

@@ -225,3 +225,22 @@ def test_a_head_longer_than_a_block_of_rows_is_whole(
     assert asked.grad is not None
     assert again.grad is not None
     torch.testing.assert_close(again.grad, asked.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_a_second_look_leaves_leading_logits_as_the_base_has_them(tmp_path: Path) -> None:
+    both = Both(tmp_path, tie_word_embeddings=True)
+    gates = both.gates({"lm_head": FORMATS[2]}).requires_grad_()
+    base, narrow = both.logits(None).detach(), both.logits(gates).detach()
+    reach = 0.8 * float((base.amax(-1) - base.median(-1).values).median())
+    both.gated._reach = reach
+    near = base > base.amax(-1, keepdim=True) - reach
+    assert 0 < near.double().mean() < 0.5
+    found = both.logits(gates)
+    close(found[near], base[near])
+    close(found[~near], narrow[~near])
+    assert not torch.allclose(narrow[near], base[near], atol=1e-3)
+    (slope,) = torch.autograd.grad(found[near].sum(), gates, retain_graph=True)
+    own = slice(-len(FORMATS), None)  # the head is the last unit
+    assert float(slope[:, own].abs().max()) == 0.0  # codes of leading rows decide nothing
+    (slope,) = torch.autograd.grad(found[~near].sum(), gates)
+    assert float(slope[:, own].abs().max()) > 0.0

@@ -295,7 +295,8 @@ def find_plans(
     samples = pieces(windows, effort.sample_tokens)
 
     def gated() -> GatedModel:
-        return GatedModel(load_reference(source.folder), parts, formats, bank)
+        base = load_reference(source.folder)
+        return GatedModel(base, parts, formats, bank, reach=looks_again(tools, order, source))
 
     def measure() -> int:
         found = measure_sensitivity(
@@ -329,6 +330,16 @@ def find_plans(
         choices.append(journal.step(f"search-{i}", Choice, look))
         memory.release()
     return sensitivity, choices, journal
+
+
+def looks_again(tools: Tools, order: Order, source: ModelSource) -> float | None:
+    """How far below the top the engine will compute logits of a narrow head again. [nat]
+
+    Under a limit on bytes head and embedding are rather kept once, in one format, and then
+    there is nothing to look at.
+    """
+    shared = any(layer.tied_to for layer in source.layers)
+    return tools.runtime.second_look if shared and order.max_size is None else None
 
 
 def products(layers: Sequence[Layer]) -> list[Layer]:

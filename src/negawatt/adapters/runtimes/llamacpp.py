@@ -13,6 +13,7 @@ from negawatt.adapters.runtimes.artifact import Manifest, as_meant, seal, unseal
 from negawatt.adapters.runtimes.llamacpp_blocks import TYPES
 from negawatt.adapters.runtimes.llamacpp_kernel import LlamaKernel
 from negawatt.adapters.runtimes.llamacpp_probe import may_pack
+from negawatt.adapters.runtimes.llamacpp_second_look import REACH
 from negawatt.adapters.runtimes.llamacpp_session import LAYOUTS, LlamaSession
 from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
@@ -52,6 +53,11 @@ class LlamaCppRuntime:
     def joins(self) -> bool:
         """False: families have a fixed set of products."""
         return False
+
+    @property
+    def second_look(self) -> float:
+        """Where head and embedding share a matrix and the embedding is kept wider."""
+        return REACH
 
     @property
     def formats(self) -> Sequence[Format]:

@@ -19,6 +19,7 @@ from negawatt.adapters.runtimes import llamacpp_header as header
 from negawatt.adapters.runtimes.artifact import Place, checked_fit
 from negawatt.adapters.runtimes.huggingface import check_files, matrices
 from negawatt.adapters.runtimes.llamacpp_blocks import Stored, blocks
+from negawatt.adapters.runtimes.llamacpp_second_look import EMBEDDING, HEAD, KEY, REACH, pays
 from negawatt.adapters.runtimes.llamacpp_vocab import (
     Vocabulary,
     read_vocabulary,
@@ -28,7 +29,6 @@ from negawatt.core.errors import BrokenWeights, UnsupportedArchitecture
 from negawatt.core.records import QuantisedWeight
 
 _ROWS = 8192  # of a matrix turned into another number format at a time
-_EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 
 _Bytes = npt.NDArray[np.uint8]
 
@@ -67,6 +67,9 @@ def write(path: Path, about: About, tensors: list[Tensor]) -> None:
     writer = gguf.GGUFWriter(path, header.FAMILIES[about.config.model_type])
     header.write_header(writer, about.config)
     write_vocabulary(writer, about.vocabulary)
+    kinds = {tensor.name: tensor.kind for tensor in tensors}
+    if _shares_head(about.config) and pays(kinds.get(EMBEDDING), kinds.get(HEAD)):
+        writer.add_float32(KEY, REACH)
     for tensor in tensors:
         writer.add_tensor_info(
             tensor.name, tensor.shape, np.dtype(np.uint8), tensor.size, raw_dtype=tensor.kind
@@ -81,6 +84,13 @@ def write(path: Path, about: About, tensors: list[Tensor]) -> None:
             for part in tensor.parts():
                 file.write(np.ascontiguousarray(part).data)
             _pad(file)
+
+
+def _shares_head(config: Any) -> bool:
+    """Whether a row of the embedding gives a logit as it is."""
+    scaled = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+    plain = all(getattr(config, name, None) in {None, 1.0} for name in scaled)
+    return bool(config.tie_word_embeddings) and plain
 
 
 def _pad(file: Any) -> None:
@@ -232,8 +242,8 @@ def rewrite(
             rows, width = stored.data.shape
             found[place.node] = _Spooled(stored.kind, (rows, width), file.tell())
             file.write(stored.data.data)
-    if _same(found.get(_EMBEDDING), found.get(_HEAD), spool):
-        del found[_HEAD]  # a file without a head of its own multiplies with the embedding
+    if _same(found.get(EMBEDDING), found.get(HEAD), spool):
+        del found[HEAD]  # a file without a head of its own multiplies with the embedding
     tensors = [
         _respooled(tensor.name, found.pop(tensor.name), spool) if tensor.name in found else tensor
         for tensor in opened(base)

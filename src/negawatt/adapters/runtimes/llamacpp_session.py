@@ -16,6 +16,7 @@ from negawatt.adapters.runtimes import llamacpp_engine as engine
 from negawatt.adapters.runtimes.decoding import checked, greedy
 from negawatt.adapters.runtimes.large_pages import holds, on_large_pages
 from negawatt.adapters.runtimes.llamacpp_engine import api
+from negawatt.adapters.runtimes.llamacpp_second_look import SecondLook
 from negawatt.core.caches import Cache, CacheLayout
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
@@ -24,6 +25,7 @@ from negawatt.core.records import Array
 _PIECE = 256  # tokens computed at once
 _FIRST = 512  # positions a new cache has room for
 _F32, _F16 = 0, 1  # number formats of the cache
+_EACH = 0  # what the head is fed is told of each position
 _NEVER, _ALWAYS, _AUTO = 0, 1, -1  # whether attention is computed in one fused step
 
 #: Blocks of 32 share a scale of 16 bits.
@@ -41,7 +43,8 @@ class LlamaSession:
 
     The cache begins small and is moved into a larger one when it is full, so that
     a model made for long texts does not take memory for them beforehand. Weights are copied
-    onto large pages where there is room, since writing a token waits for them.
+    onto large pages where there is room, since writing a token waits for them. Where the file
+    asks for it, logits near the top are computed a second time; see `llamacpp_second_look`.
 
     Args:
         path: The GGUF file.
@@ -76,6 +79,7 @@ class LlamaSession:
                 fix="try another version of llama-cpp-python, or convert the model again",
             )
         self._options = options
+        self._look = SecondLook.of(path, api(), self._model)
         self._vocabulary = int(api().llama_vocab_n_tokens(api().llama_model_get_vocab(self._model)))
         self._memory_bytes = memory_bytes
         self._context: Any = None
@@ -108,8 +112,7 @@ class LlamaSession:
         for at in range(0, new, step):
             piece = given[:, at : at + step]
             wanted = max(0, at + piece.shape[1] - (new - keep))  # of the last positions of it
-            self._decode(piece, min(wanted, piece.shape[1]), logits, at - (new - keep))
-            self._past += piece.shape[1]
+            self._read(piece, min(wanted, piece.shape[1]), logits, at - (new - keep))
         return logits
 
     def stream(
@@ -144,12 +147,31 @@ class LlamaSession:
         if self._model is None:
             raise UsageError("this session is closed", fix="open the artifact again")
 
+    def _read(
+        self, piece: npt.NDArray[np.int64], wanted: int, logits: npt.NDArray[np.float32], at: int
+    ) -> None:
+        """Compute one piece: in two where logits of a part of it are looked at again.
+
+        The engine tells what its head was fed for all positions of an input or for none.
+        """
+        new = piece.shape[1]
+        cut = new - wanted if self._look else 0
+        for start, stop in ((0, cut), (cut, new)):
+            if start < stop:
+                part = piece[:, start:stop]
+                self._decode(
+                    part, min(wanted, stop - start) if stop == new else 0, logits, at + start
+                )
+                self._past += stop - start
+
     def _decode(
         self, piece: npt.NDArray[np.int64], wanted: int, logits: npt.NDArray[np.float32], at: int
     ) -> None:
         """Compute one piece, and copy logits of its last `wanted` positions to their place."""
         batch, new = piece.shape
         total = batch * new
+        if self._look:
+            api().llama_set_embeddings(self._context, wanted > 0)
         given = api().llama_batch_init(total, 0, 1)
         try:
             given.n_tokens = total
@@ -172,6 +194,10 @@ class LlamaSession:
         if wanted:
             found = api().llama_get_logits(self._context)
             values = np.ctypeslib.as_array(found, (batch * wanted, self._vocabulary))
+            if self._look:
+                states = api().llama_get_embeddings(self._context)
+                width = int(api().llama_model_n_embd(self._model))
+                self._look.mend(values, np.ctypeslib.as_array(states, (len(values), width)))
             first = max(0, at + new - wanted)
             logits[:, first : first + wanted] = values.reshape(batch, wanted, -1)
 
@@ -236,6 +262,7 @@ class LlamaSession:
             type_k=keys,
             type_v=values,
             flash_attn_type=fused,
+            pooling_type=_EACH,
             no_perf=True,
         )
 

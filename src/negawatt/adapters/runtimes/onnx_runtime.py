@@ -45,6 +45,11 @@ class OnnxRuntime:
         return False
 
     @property
+    def second_look(self) -> None:
+        """None: the graph has one product for the head."""
+        return None
+
+    @property
     def formats(self) -> Sequence[Format]:
         """16 bits, and what `MatMulNBits` multiplies as codes."""
         return (Format(16), *FORMATS)

@@ -63,6 +63,11 @@ class OpenVinoRuntime:
         return True
 
     @property
+    def second_look(self) -> None:
+        """None: the graph has one product for the head."""
+        return None
+
+    @property
     def formats(self) -> Sequence[Format]:
         """What the CPU engine multiplies without unpacking the weights first.
 

@@ -65,6 +65,11 @@ class TorchRuntime:
         return False
 
     @property
+    def second_look(self) -> None:
+        """None: codes are decoded, none are narrow when multiplied."""
+        return None
+
+    @property
     def formats(self) -> Sequence[Format]:
         """16 bits: everything else is only simulated."""
         return (Format(16),)
