@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from work import SHARES, Work
 
 from negawatt.actions.optimize.plans import pieces
-from negawatt.actions.optimize.stages import looks_again
+from negawatt.actions.optimize.second_look import reach_of
 from negawatt.compress.gates import GatedModel
 from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
 from negawatt.compress.search import EnergyGradientSearch
@@ -106,7 +106,7 @@ class Bench:
     def _gated(self) -> GatedModel:
         model = load_reference(self._work.job.source.folder)
         job = self._work.job
-        reach = looks_again(job.tools, job.order, job.source)
+        reach = reach_of(job.tools, job.order, job.source)
         return GatedModel(model, self._units, self._formats, self._bank, reach=reach)
 
     def _samples(self) -> NDArray[np.int64]:

@@ -72,7 +72,11 @@ class Judge:
         kept = self._kept("quality", _digest(variant.judged))
         if not kept.exists():
             with cost.opened(variant.judged, self._threads) as session:
-                _write(kept, {"quality": encode(score(session, self.work.test))})
+                found = {"quality": encode(score(session, self.work.test))}
+                if session.look is not None:  # as other programs would run the file
+                    session.look = None
+                    found["elsewhere"] = encode(score(session, self.work.test))
+                _write(kept, found)
         found = _read(kept)
         if self._items and variant.tasked:
             own = self._outcomes(variant.judged)

@@ -78,7 +78,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def test_leaders_are_the_wide_rows_and_the_rest_the_narrow_head(model: Model) -> None:
     with model.opened(WIDE, NARROW) as session:
         found = session.forward(TOKENS)
-        session._look = None
+        session.look = None
         session.reset()
         narrow = session.forward(TOKENS)
     with model.opened(WIDE, WIDE) as session:
@@ -113,12 +113,12 @@ def test_nothing_is_looked_at_again_where_nothing_is_wider(
     model: Model, formats: tuple[Format, Format]
 ) -> None:
     with model.opened(*formats) as session:
-        assert session._look is None
+        assert session.look is None
 
 
 def test_a_head_of_its_own_is_no_narrow_copy_of_the_embedding(tmp_path: Path) -> None:
     with Model(tmp_path, tied=False).opened(WIDE, NARROW) as session:
-        assert session._look is None
+        assert session.look is None
 
 
 @pytest.mark.parametrize("kind", [Kind.Q8_0, Kind.BF16])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from negawatt.actions.optimize import finish, memory, needs, stages
+from negawatt.actions.optimize import finish, memory, needs, second_look, stages
 from negawatt.actions.optimize.caches import refuse_missing, served_with
 from negawatt.actions.optimize.conclude import Evidence
 from negawatt.actions.optimize.engines import Comparison, compare, state_race
@@ -78,8 +78,9 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     stated = max(race, needs.state(tools, factor, source.bf16_bytes, why, last))
     made = job.run()
     evidence, decision, _, alone = made
+    plan = next(one.plan for one in evidence.trials if one.name == decision.choice)
+    notes += second_look.notes(plan, source.layers, tools.runtime)
     if found is not None:
-        plan = next(one.plan for one in evidence.trials if one.name == decision.choice)
         notes += rival_notes(job, found, plan, alone)
     finish.check_unseen(job, decision, evidence)
     serving, words = served_with(job, decision, evidence)

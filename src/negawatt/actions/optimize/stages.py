@@ -21,6 +21,7 @@ from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import memory
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.optimize.plans import pieces, room_for, shares_of
+from negawatt.actions.optimize.second_look import reach_of
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.assign import Room
 from negawatt.compress.bank import WeightBank
@@ -296,7 +297,7 @@ def find_plans(
 
     def gated() -> GatedModel:
         base = load_reference(source.folder)
-        return GatedModel(base, parts, formats, bank, reach=looks_again(tools, order, source))
+        return GatedModel(base, parts, formats, bank, reach=reach_of(tools, order, source))
 
     def measure() -> int:
         found = measure_sensitivity(
@@ -330,16 +331,6 @@ def find_plans(
         choices.append(journal.step(f"search-{i}", Choice, look))
         memory.release()
     return sensitivity, choices, journal
-
-
-def looks_again(tools: Tools, order: Order, source: ModelSource) -> float | None:
-    """How far below the top the engine will compute logits of a narrow head again. [nat]
-
-    Under a limit on bytes head and embedding are rather kept once, in one format, and then
-    there is nothing to look at.
-    """
-    shared = any(layer.tied_to for layer in source.layers)
-    return tools.runtime.second_look if shared and order.max_size is None else None
 
 
 def products(layers: Sequence[Layer]) -> list[Layer]:

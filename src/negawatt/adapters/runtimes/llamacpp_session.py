@@ -79,7 +79,8 @@ class LlamaSession:
                 fix="try another version of llama-cpp-python, or convert the model again",
             )
         self._options = options
-        self._look = SecondLook.of(path, api(), self._model)
+        #: None where the file asks for no second look, or to do without it.
+        self.look = SecondLook.of(path, api(), self._model)
         self._vocabulary = int(api().llama_vocab_n_tokens(api().llama_model_get_vocab(self._model)))
         self._memory_bytes = memory_bytes
         self._context: Any = None
@@ -155,7 +156,7 @@ class LlamaSession:
         The engine tells what its head was fed for all positions of an input or for none.
         """
         new = piece.shape[1]
-        cut = new - wanted if self._look else 0
+        cut = new - wanted if self.look else 0
         for start, stop in ((0, cut), (cut, new)):
             if start < stop:
                 part = piece[:, start:stop]
@@ -170,7 +171,7 @@ class LlamaSession:
         """Compute one piece, and copy logits of its last `wanted` positions to their place."""
         batch, new = piece.shape
         total = batch * new
-        if self._look:
+        if self.look:
             api().llama_set_embeddings(self._context, wanted > 0)
         given = api().llama_batch_init(total, 0, 1)
         try:
@@ -194,10 +195,10 @@ class LlamaSession:
         if wanted:
             found = api().llama_get_logits(self._context)
             values = np.ctypeslib.as_array(found, (batch * wanted, self._vocabulary))
-            if self._look:
+            if self.look:
                 states = api().llama_get_embeddings(self._context)
                 width = int(api().llama_model_n_embd(self._model))
-                self._look.mend(values, np.ctypeslib.as_array(states, (len(values), width)))
+                self.look.mend(values, np.ctypeslib.as_array(states, (len(values), width)))
             first = max(0, at + new - wanted)
             logits[:, first : first + wanted] = values.reshape(batch, wanted, -1)
 
