@@ -124,7 +124,8 @@ def _run(command: Sequence[str | Path]) -> dict[str, Any] | str:
 
 
 def chosen(only: Sequence[str], left_out: Sequence[str]) -> Iterator[Rival]:
-    """Those whose tool is asked for; all when none is named."""
+    """Those asked for, by tool or by tool and way; all when none is named."""
     for rival in all_rivals():
-        if rival.who not in left_out and (not only or rival.who in only):
+        names = {rival.who, f"{rival.who} {rival.name}"}
+        if not names & set(left_out) and (not only or names & set(only)):
             yield rival

@@ -125,7 +125,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=Path("negawatt-out/bench-compress"))
     parser.add_argument("--max-loss", type=float, default=0.2)
     parser.add_argument("--only", nargs="+", default=[], metavar="TOOL", help="of other tools")
-    parser.add_argument("--without", nargs="+", default=[], metavar="TOOL")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="TOOL", help="or one way: 'AutoRound 4 bit'"
+    )
     parser.add_argument("--types", nargs="+", default=list(TYPES), choices=TYPES, metavar="TYPE")
     parser.add_argument(
         "--skip-more", action="store_true", help="of ours, the search's plans alone"
