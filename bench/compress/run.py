@@ -5,8 +5,8 @@ calibration tokens, the same held-out text and the same engine on the same machi
 takes turns with one and the same Q8_0 form, so that the ratios are paired.
 
     python bench/compress/run.py [--models smollm2 gemma3-270m] [--only NNCF ...]
-        [--without AutoRound ...] [--types Q4_K_M ...] [--skip-more] [--skip-tasks]
-        [--skip-ablations] [--passes 2] [--untimed]
+        [--without AutoRound ...] [--types Q4_K_M ...] [--skip-more] [--skip-sized]
+        [--skip-tasks] [--skip-ablations] [--passes 2] [--untimed]
 
 Figures and verdicts go to `bench/results/compress.json`, a picture to `compress.html` beside the
 variants. What has been found is kept and not done again: `--untimed` does all that needs no
@@ -62,6 +62,7 @@ def every(work: Work, folder: Path, asked: argparse.Namespace) -> Iterator[Varia
     yield from ours(work, folder)
     if not asked.skip_more:
         yield from between(work, folder)
+    if not (asked.skip_more or asked.skip_sized):
         yield from sized(work, folder)
     yield from theirs(work, folder, asked)
     if not asked.skip_ablations:
@@ -132,6 +133,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip-more", action="store_true", help="of ours, the search's plans alone"
     )
+    parser.add_argument("--skip-sized", action="store_true", help="of ours, plans for bytes")
     parser.add_argument("--skip-tasks", action="store_true")
     parser.add_argument("--skip-ablations", action="store_true")
     parser.add_argument("--untimed", action="store_true", help="all but the passes of timing")
