@@ -11,7 +11,7 @@ without the second look and with what the narrow head loses.
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
+import mmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,7 +31,6 @@ KEY = "negawatt.second_look"  # in the file: the reach, float32
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
 
 _WIDE = (Kind.Q8_0, Kind.F16, Kind.BF16, Kind.F32)  # kinds worth looking again with
-_POPULATE_READ = 22  # MADV_POPULATE_READ, which Python's mmap does not name
 _P, _S = ctypes.c_void_p, ctypes.c_size_t
 
 Floats = npt.NDArray[np.float32]
@@ -61,14 +60,14 @@ class SecondLook:
         rows, cols = shape
         width = cols // values * size
         # Pages of the file, which the system takes back when memory is short.
-        self._rows = np.memmap(path, np.uint8, mode="r", offset=start, shape=(rows, width))
+        before = start % mmap.ALLOCATIONGRANULARITY
+        with path.open("rb") as file:
+            held = mmap.mmap(
+                file.fileno(), before + rows * width, access=mmap.ACCESS_READ, offset=start - before
+            )
+        whole = np.frombuffer(held, np.uint8, rows * width, before)
+        self._rows = whole.reshape(rows, width)
         self._reach = reach
-
-    def ready(self) -> None:
-        """Have all rows at hand: each page that is met for the first time takes as long as ten rows."""
-        held: Any = self._rows._mmap  # type: ignore[attr-defined]  # numpy tells it by no other name
-        with suppress(AttributeError, OSError):  # no Linux, or one before 5.14
-            held.madvise(_POPULATE_READ)
 
     @classmethod
     def of(cls, path: Path, api: Any, model: Any) -> Self | None:
@@ -88,7 +87,8 @@ class SecondLook:
         """
         for said, state in zip(logits, states, strict=True):
             near = self._leading(said)
-            said[near] = self._values(near) @ state
+            # Not by a library of linear algebra: its threads stay awake for a while afterwards.
+            said[near] = np.einsum("ij,j->i", self._values(near), state)
 
     def _leading(self, said: Floats) -> npt.NDArray[np.int64]:
         near = np.flatnonzero(said > said.max() - np.float32(self._reach))

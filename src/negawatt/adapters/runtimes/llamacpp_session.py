@@ -81,8 +81,6 @@ class LlamaSession:
         self._options = options
         #: None where the file asks for no second look, or to do without it.
         self.look = SecondLook.of(path, api(), self._model)
-        if self.look and not options.lean:
-            self.look.ready()
         self._vocabulary = int(api().llama_vocab_n_tokens(api().llama_model_get_vocab(self._model)))
         self._memory_bytes = memory_bytes
         self._context: Any = None
