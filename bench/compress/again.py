@@ -105,9 +105,11 @@ class Bench:
 
     def _gated(self) -> GatedModel:
         model = load_reference(self._work.job.source.folder)
+        return GatedModel(model, self._units, self._formats, self._bank, reach=self._reach())
+
+    def _reach(self) -> float | None:
         job = self._work.job
-        reach = reach_of(job.tools, job.order, job.source)
-        return GatedModel(model, self._units, self._formats, self._bank, reach=reach)
+        return reach_of(job.tools, job.order, job.source)
 
     def _samples(self) -> NDArray[np.int64]:
         job = self._work.job

@@ -19,7 +19,6 @@ from work import Work, cpu_time
 
 from negawatt.actions.optimize.plans import room_for
 from negawatt.compress.calibrate import fill_bank
-from negawatt.compress.gates import GatedModel
 from negawatt.compress.problem import Choice, Problem, budgets
 from negawatt.compress.sensitivity import measure_sensitivity
 from negawatt.core.records import QuantisedWeight
@@ -54,10 +53,8 @@ class Sized(Bench):
         """The codes of a plan, read one layer at a time."""
         return self._bank.view(plan)
 
-    def _gated(self) -> GatedModel:
-        """Without a second look: head and embedding are kept once, in one format."""
-        model = load_reference(self._work.job.source.folder)
-        return GatedModel(model, self._units, self._formats, self._bank)
+    def _reach(self) -> None:
+        """No second look: head and embedding are kept once, in one format."""
 
     def _scores(self) -> NDArray[np.float64]:
         """Measured anew, for there are more options."""
