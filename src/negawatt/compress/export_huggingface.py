@@ -288,7 +288,12 @@ def _remarks(anatomy: Anatomy, stored: Mapping[str, StoredLayer], reader: Reader
             folded[pair] = folded.get(pair, 0) + 1
     for (chosen, kept), count in folded.items():
         told = f"{count} layers chosen as {chosen} are stored as {kept}: the same values at "
-        if chosen.levels:
+        if chosen.nested:
+            more = (16 - 8 - 16 / chosen.nested) / chosen.group
+            remarks.append(
+                f"{told}{more:.2g} bits more per weight, each scale being kept by itself"
+            )
+        elif chosen.levels:
             remarks.append(f"{told}{kept.bits} bits per weight, because no loader has their levels")
         else:
             remarks.append(

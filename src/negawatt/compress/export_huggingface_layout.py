@@ -18,7 +18,7 @@ are not even; every table's entries fit signed bytes, so they are stored as such
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -88,7 +88,7 @@ def lay_out(
     weight = _writable(weight)
     if kind == "embedding" or (folds and fmt.bits == PACKED_BITS[-1]):
         return StoredLayer(fmt, Format(16), {"weight": dequantise(weight).to(dense)})
-    stored = Format(fmt.bits + 1, fmt.group) if folds else fmt
+    stored = Format(fmt.bits + 1, fmt.group) if folds else replace(fmt, nested=0)
     if fmt.levels:
         stored = Format(PACKED_BITS[-1], fmt.group)
     return StoredLayer(fmt, stored, _pack(weight, stored))

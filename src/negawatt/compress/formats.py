@@ -21,7 +21,7 @@ def rounding_error(
 ) -> dict[Format, float]:
     """Mean squared rounding error of each format, relative to the weights, on a few layers.
 
-    Formats that fit none of the sampled layers are left out.
+    Formats that fit no layer are left out.
 
     Args:
         model: A prepared folder.
@@ -32,18 +32,21 @@ def rounding_error(
 
     from negawatt.compress.quantise import dequantise, round_to_nearest
 
-    linears = [layer for layer in layers if layer.kind == "linear"]
-    step = max(1, len(linears) // _SAMPLED_LAYERS)
     found: dict[Format, list[float]] = {}
     with safe_open(model / "model.safetensors", framework="pt") as file:
-        for layer in linears[::step]:
-            weight = file.get_slice(f"{layer.name}.weight")[:_SAMPLED_ROWS].float()
-            power = float(weight.square().mean())
-            for fmt in formats:
-                if fmt.fits(layer.cols):
-                    error = dequantise(round_to_nearest(weight, fmt)) - weight
-                    found.setdefault(fmt, []).append(float(error.square().mean()) / power)
+        for fmt in formats:
+            for layer in _sampled(layers, fmt):
+                weight = file.get_slice(f"{layer.name}.weight")[:_SAMPLED_ROWS].float()
+                error = dequantise(round_to_nearest(weight, fmt)) - weight
+                relative = float(error.square().mean() / weight.square().mean())
+                found.setdefault(fmt, []).append(relative)
     return {fmt: sum(errors) / len(errors) for fmt, errors in found.items()}
+
+
+def _sampled(layers: Sequence[Layer], fmt: Format) -> Sequence[Layer]:
+    """A few of the layers that a format fits, from all over the model."""
+    fitting = [layer for layer in layers if layer.kind == "linear" and fmt.fits(layer.cols)]
+    return fitting[:: max(1, len(fitting) // _SAMPLED_LAYERS)]
 
 
 def shortlist(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 # The same for uneven levels, whose outermost gaps are wide: an extreme may lie beyond or short.
 _STRETCH = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7)
+NESTED = 127  # the largest multiple that a nested scale can be
+_LEAST_POWER = -24  # of two, in 16 bits
 _REFITS = 3  # of scales to the levels chosen, where these are uneven
 
 
@@ -58,7 +60,7 @@ def fit_grid(
             "a matrix holds values too large for 16-bit scales",
             fix="leave this model at 16 bits; its weights are out of the usual range",
         )
-    return best.scale, best.zero
+    return kept(best.scale, fmt), best.zero
 
 
 class _Best:
@@ -174,6 +176,28 @@ def safe(scale: Tensor) -> Tensor:
     least = torch.full_like(scale, tiny).copysign(scale)
     scale = torch.where(scale.abs() < tiny, least, scale)
     return scale.half().float()
+
+
+def kept(scale: Tensor, fmt: Format) -> Tensor:
+    """Scales [rows, groups] as the format keeps them: in 16 bits, or as nested multiples.
+
+    >>> kept(torch.tensor([[1.0, 0.3]]), Format(6, 16, nested=2))
+    tensor([[1.0000, 0.2969]])
+    """
+    scale = safe(scale)
+    if not fmt.nested:
+        return scale
+    sets = scale.reshape(len(scale), -1, fmt.nested)
+    unit = nested_unit(sets.abs().amax(-1, keepdim=True))
+    times = (sets / unit).round_().clamp_(-NESTED, NESTED)
+    times = torch.where(times == 0, torch.ones_like(times).copysign(sets), times)
+    return times.mul_(unit).reshape(scale.shape)
+
+
+def nested_unit(largest: Tensor) -> Tensor:
+    """The power of two that nested scales are multiples of, by the largest of their set."""
+    _, exponent = torch.frexp(largest)
+    return torch.exp2((exponent - 7).clamp_min(_LEAST_POWER).float())
 
 
 def pack(levels: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> QuantisedWeight:

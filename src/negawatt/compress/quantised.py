@@ -128,7 +128,7 @@ def fitted(fmt: Format, cols: int) -> Format:
     'int8-row-sym'
     """
     group = fmt.group
-    while group >= _LEAST and cols % group:
+    while group >= _LEAST and not replace(fmt, group=group).fits(cols):
         group //= 2
     if fmt.group and group < _LEAST:
         return HAVEN

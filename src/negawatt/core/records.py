@@ -77,11 +77,15 @@ class Format:
     neighbours along a row, one 16-bit scale (and a zero point, as wide as a
     code, unless symmetric). `group` 0 means one scale for the whole row. `levels`
     names a table of `negawatt.core.levels` where codes are no counts but indices.
+    Where scales are `nested`, so many neighbouring groups keep one power of two of
+    16 bits between them, and each a signed 8-bit multiple of it.
 
     >>> Format(4, 64, symmetric=False).name
     'int4-g64-asym'
     >>> Format(4, 32, levels="nl").name
     'nl4-g32'
+    >>> Format(6, 16, nested=16).name, Format(6, 16, nested=16).bits_per_weight(2048)
+    ('int6-g16x16-sym', 6.5625)
     >>> Format.parse("int4-g64-asym").bits_per_weight(576)
     4.3125
     >>> Format.parse("bf16").bits_per_weight(576)
@@ -92,8 +96,14 @@ class Format:
     group: int = 0
     symmetric: bool = True
     levels: str = ""
+    nested: int = 0
 
     def __post_init__(self) -> None:
+        if self.nested and not (self.group and self.symmetric):
+            raise UsageError(
+                "scales are nested over whole groups, and have no zero points beside them",
+                fix="give a group and leave it symmetric, for example int6-g16x16-sym",
+            )
         if self.levels and not (
             self.symmetric and len(TABLES.get(self.levels, ())) == 2**self.bits
         ):
@@ -104,10 +114,14 @@ class Format:
 
     @property
     def name(self) -> str:
-        """`bf16`, `int<bits>-g<group>|row-sym|asym`, or `<levels><bits>-g<group>|row`."""
+        """`bf16`, `int<bits>-<span>-sym|asym`, or `<levels><bits>-<span>`.
+
+        A span is `row`, `g<group>`, or `g<group>x<nested>`.
+        """
         if self.bits == 16:
             return "bf16"
         span = f"g{self.group}" if self.group else "row"
+        span += f"x{self.nested}" if self.nested else ""
         if self.levels:
             return f"{self.levels}{self.bits}-{span}"
         return f"int{self.bits}-{span}-{'sym' if self.symmetric else 'asym'}"
@@ -117,26 +131,32 @@ class Format:
         """Read back a `name`; raise `UsageError`."""
         if name == "bf16":
             return cls(16)
-        match = re.fullmatch(r"int(\d+)-(?:g(\d+)|row)-(a?)sym", name)
-        if match is not None:
-            return cls(int(match[1]), int(match[2] or 0), symmetric=not match[3])
-        match = re.fullmatch(r"([a-z]+)(\d+)-(?:g(\d+)|row)", name)
-        if match is None or match[1] not in TABLES:
+        match = re.fullmatch(r"([a-z]+)(\d+)-(?:g(\d+)(?:x(\d+))?|row)(?:-(a?)sym)?", name)
+        even = match is not None and match[1] == "int"
+        if match is None or even != (match[5] is not None) or not (even or match[1] in TABLES):
             raise UsageError(
                 f"weight format {name!r} is not understood",
                 fix="use bf16, int<bits>-g<group>-sym|asym, for example int4-g64-asym, or nl4-g32",
             )
-        return cls(int(match[2]), int(match[3] or 0), levels=match[1])
+        return cls(
+            int(match[2]),
+            int(match[3] or 0),
+            symmetric=not match[5],
+            levels="" if even else match[1],
+            nested=int(match[4] or 0),
+        )
 
     @property
     def middle(self) -> int:
         """The zero point of every group where none is stored."""
         return 0 if self.levels else 1 << (self.bits - 1)
 
-    def bits_per_weight(self, cols: int) -> float:
+    def bits_per_weight(self, cols: float) -> float:
         """Storage per weight, scales and zero points counted, for rows of `cols`. [bit]"""
         if self.bits == 16:
             return 16.0
+        if self.nested:
+            return self.bits + (8 + 16 / self.nested) / self.group
         per_group = 16 + (0 if self.symmetric else self.bits)
         return self.bits + per_group / (self.group or cols)
 
@@ -145,8 +165,8 @@ class Format:
         return rows * cols * self.bits_per_weight(cols) / 8
 
     def fits(self, cols: int) -> bool:
-        """True when rows of `cols` split into whole groups."""
-        return self.group == 0 or cols % self.group == 0
+        """True when rows of `cols` split into whole groups, or whole sets of nested ones."""
+        return self.group == 0 or cols % (self.group * (self.nested or 1)) == 0
 
     def __str__(self) -> str:
         return self.name
@@ -191,7 +211,7 @@ class QuantisedWeight:
     Args:
         format: Bits, group, symmetry and levels.
         codes: uint8, [rows, cols], values 0 .. 2**bits - 1.
-        scale: float16, [rows, groups].
+        scale: float16, [rows, groups]; where nested, 127 times one power of two at most.
         zero: uint8, [rows, groups]; the constant `format.middle` when symmetric.
     """
 

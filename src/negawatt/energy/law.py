@@ -96,12 +96,7 @@ def fit(rows: Sequence[CostRow]) -> Law:
 
 def _features(rows: float, cols: float, fmt: Format, tokens: int) -> NDArray[np.float64]:
     """Operations, bytes and one, of a product. float64, [3]"""
-    if fmt.bits == Format(16).bits:
-        stored = 2.0 * rows * cols
-    else:  # codes, then scales and zero points of every group
-        per_group = 16 + (0 if fmt.symmetric else fmt.bits)
-        groups = cols / fmt.group if fmt.group else 1.0
-        stored = rows * (cols * fmt.bits + groups * per_group) / 8
+    stored = rows * cols * fmt.bits_per_weight(cols) / 8
     passed = _ACTIVATION_BYTES * tokens * (rows + cols)
     return np.array([2.0 * tokens * rows * cols, stored + passed, 1.0])
 

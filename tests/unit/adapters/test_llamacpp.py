@@ -59,7 +59,7 @@ def some_codes(rows: int, cols: int, fmt: Format) -> QuantisedWeight:
     return QuantisedWeight(
         fmt,
         random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8),
-        random.uniform(0.5, 1, (rows, groups)).astype(np.float16),
+        (random.integers(64, 128, (rows, groups)) / 128).astype(np.float16),
         np.full((rows, groups), fmt.middle, np.uint8),
     )
 
@@ -74,8 +74,9 @@ def decoded(weight: QuantisedWeight) -> Any:
 
 @pytest.mark.parametrize("fmt", TYPES, ids=str)
 def test_the_engines_own_package_reads_the_codes_back(fmt: Format) -> None:
-    weight = some_codes(3, 96, fmt)
+    weight = some_codes(3, 512 if fmt.nested else 96, fmt)
     stored = blocks(weight, "x")
+    assert stored.data.shape[1] == fmt.bytes(1, weight.codes.shape[1])
     np.testing.assert_array_equal(gguf.dequantize(stored.data, stored.kind), decoded(weight))
 
 
@@ -90,6 +91,25 @@ def test_uneven_levels_are_those_of_the_engines_own_package() -> None:
     found = gguf.dequantize(stored.data, stored.kind)
     np.testing.assert_array_equal(found[0, :16], 0.5 * np.array(TABLES["nl"]))
     np.testing.assert_array_equal(found[1, 16:], -0.25 * np.array(TABLES["nl"]))
+
+
+def test_nested_scales_may_be_of_any_size_and_sign() -> None:
+    """From the least number of 16 bits on, of which each is a multiple."""
+    scale = np.array([[1, -3, 127, 2] * 4, [-127, 64, 1, -1] * 4], np.float16)
+    for power in (-24, -7, 8):
+        weight = some_codes(2, 256, Format(6, 16, nested=16))
+        weight = QuantisedWeight(weight.format, weight.codes, scale * 2.0**power, weight.zero)
+        stored = blocks(weight, "x")
+        found = gguf.dequantize(stored.data, stored.kind)
+        np.testing.assert_array_equal(found, decoded(weight))
+
+
+def test_scales_that_share_nothing_are_refused() -> None:
+    fmt = Format(6, 16, nested=16)
+    scale = np.array([[1.0] * 15 + [1.001]], np.float16)
+    weight = QuantisedWeight(fmt, np.zeros((1, 256), np.uint8), scale, np.zeros((1, 16), np.uint8))
+    with pytest.raises(UsageError, match="head has scales that are no multiples"):
+        blocks(weight, "head")
 
 
 def test_a_format_the_engine_lacks_is_refused() -> None:

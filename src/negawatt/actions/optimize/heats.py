@@ -7,7 +7,14 @@ from pathlib import Path
 from negawatt.actions.journal import Journal
 from negawatt.actions.optimize import conclude, stages
 from negawatt.actions.optimize.order import fingerprint
-from negawatt.actions.optimize.plans import frozen, hopeless, next_budget, room_for, uniform_plan
+from negawatt.actions.optimize.plans import (
+    bargains,
+    frozen,
+    hopeless,
+    next_budget,
+    room_for,
+    uniform_plan,
+)
 from negawatt.actions.optimize.prices import Prices
 from negawatt.actions.optimize.stages import Entry
 from negawatt.actions.optimize.trials import INT8, Track, Trial
@@ -61,7 +68,7 @@ class Heats:
         return "" if limit is None else f" under {limit:.3g} s"
 
     def uniform(self, track: Track, formats: tuple[Format, ...], model: EnergyModel) -> list[Trial]:
-        """What everybody has: 16 bits, uniform int4 and uniform int8.
+        """What everybody has: 16 bits, uniform int8, and the best bargain of each width below.
 
         int8 is run a second time with layers multiplied as one where the table
         says that it pays, so that this gain is told apart from that of the search.
@@ -70,7 +77,7 @@ class Heats:
         entries: list[Entry] = [(_BASE, "base", {layer.name: Format(16) for layer in layers}, ())]
         entries += [
             (f"uniform {fmt.name}", "uniform", uniform_plan(layers, fmt, self.prices.haven), ())
-            for fmt in [fmt for fmt in formats if fmt.bits < 8][:1]  # the best bargain
+            for fmt in bargains(formats, layers)
         ]
         if joint := model.joint(track.int8):
             entries.append((f"{INT8}, joined", "uniform", track.int8, joint))

@@ -52,6 +52,25 @@ def uniform_plan(layers: tuple[Layer, ...], fmt: Format, safe: Format) -> dict[s
     }
 
 
+def bargains(formats: Sequence[Format], layers: Sequence[Layer]) -> list[Format]:
+    """The first format of each width below 8 bits, of those that fit most of the weights.
+
+    >>> layers = [Layer("a", "linear", 8, 64), Layer("b", "linear", 8, 256)]
+    >>> wide, narrow = Format(6, 16, nested=16), Format(4, 32)
+    >>> [fmt.name for fmt in bargains([Format(8), wide, narrow, Format(4, 64)], layers)]
+    ['int6-g16x16-sym', 'int4-g32-sym']
+    >>> [fmt.name for fmt in bargains([Format(8), wide, narrow], layers[:1] * 9 + layers[1:])]
+    ['int4-g32-sym']
+    """
+    weights = sum(layer.weights for layer in layers)
+    found: dict[int, Format] = {}
+    for fmt in formats:
+        fitting = sum(layer.weights for layer in layers if fmt.fits(layer.cols))
+        if fmt.bits < _HAVEN_BITS and 2 * fitting >= weights:
+            found.setdefault(fmt.bits, fmt)
+    return list(found.values())
+
+
 def stored_bytes(plan: Mapping[str, Format], layers: Sequence[Layer], base_bytes: int) -> float:
     """Packed size of a model; what is in no matrix stays at 16 bits, shared codes count once. [B]
 

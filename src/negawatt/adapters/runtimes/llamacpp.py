@@ -1,4 +1,4 @@
-"""llama.cpp on the CPU: weights in blocks of 32, multiplied with 8-bit activations."""
+"""llama.cpp on the CPU: weights in blocks of 32 or 256, multiplied with 8-bit activations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class LlamaCppRuntime:
     """llama.cpp through its C interface; see `negawatt.core.protocols.Runtime`.
 
     An artifact is a folder with a GGUF file, the configuration it was made from and
-    a manifest. Served fast, products round their inputs to 8 bits in blocks of 32.
+    a manifest. Served fast, products round their inputs to 8 bits in blocks as
+    long as those of the weights.
     The engine has no exact way to multiply codes, so an exact session decodes them
     into a float32 file of its own, which lives as long as the session.
     """
@@ -61,7 +62,7 @@ class LlamaCppRuntime:
 
     @property
     def formats(self) -> Sequence[Format]:
-        """16 bits, and what the engine calls Q8_0, Q5_0, Q4_0 and IQ4_NL."""
+        """16 bits, and what the engine calls Q8_0, Q6_K, Q5_0, Q4_0 and IQ4_NL."""
         return (Format(16), *TYPES)
 
     @property

@@ -1,7 +1,8 @@
-"""Codes as llama.cpp stores them: blocks of 32 weights with one scale each.
+"""Codes as llama.cpp stores them: blocks of 32 weights with one scale each, or of 256 with 16.
 
-Layouts are those of ggml's public format description: a half-precision scale, the
-fifth bits where there are five, then the codes.
+Layouts are those of ggml's public format description. Blocks of 32: a half-precision scale, the
+fifth bits where there are five, then the codes. Blocks of 256 (Q6_K): low halves of the codes,
+high quarters, sixteen multiples, and the half-precision number that they are multiples of.
 """
 
 from __future__ import annotations
@@ -16,15 +17,18 @@ from negawatt.core.errors import UsageError
 from negawatt.core.records import Format, QuantisedWeight
 
 BLOCK = 32
+LARGE = 256
 _ROWS = 4096  # turned into blocks at a time
 
 _Bytes = npt.NDArray[np.uint8]
 
-#: Storage type of every format the engine multiplies. Its types with a minimum (Q4_1,
-#: Q5_1) are left out: the minimum is kept in half precision, so codes with a zero point
-#: cannot be stored exactly, and Q5_0 holds more at no more time than Q4_1.
+#: Storage type of every format the engine multiplies. Its types with a minimum (Q4_1, Q5_1,
+#: Q4_K, Q5_K) are left out: the minimum is kept by itself, so codes with a zero point
+#: cannot be stored exactly. Q5_0 holds more at no more time than Q4_1; Q3_K takes more time
+#: than 4 bits do.
 TYPES = {
     Format(8, BLOCK): Kind.Q8_0,
+    Format(6, 16, nested=16): Kind.Q6_K,
     Format(5, BLOCK): Kind.Q5_0,
     Format(4, BLOCK): Kind.Q4_0,
     Format(4, BLOCK, levels="nl"): Kind.IQ4_NL,
@@ -56,16 +60,57 @@ def blocks(weight: QuantisedWeight, name: str) -> Stored:
     """The stored form of `weight`, which means exactly the same.
 
     Raises:
-        UsageError: the engine has no such format.
+        UsageError: the engine has no such format, or scales are no multiples of what they share.
     """
     fmt = weight.format
     kind = kind_of(fmt, name)
-    codes = np.asarray(weight.codes)
-    parts = [
-        _rows(codes[at : at + _ROWS], np.asarray(weight.scale)[at : at + _ROWS], fmt.bits)
-        for at in range(0, len(codes), _ROWS)
-    ]
+    codes, scale = np.asarray(weight.codes), np.asarray(weight.scale)
+    parts = []
+    for at in range(0, len(codes), _ROWS):
+        part = codes[at : at + _ROWS], scale[at : at + _ROWS]
+        parts.append(_large(*part, name) if fmt.nested else _rows(*part, fmt.bits))
     return Stored(kind, np.concatenate(parts))
+
+
+def _large(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Bytes:
+    """Six bits: block by block, codes in four quarters of each half."""
+    rows, cols = codes.shape
+    quarters = codes.reshape(rows, cols // LARGE, 2, 4, BLOCK)
+    low, high = quarters & np.uint8(15), quarters >> np.uint8(4)
+    pairs = low[..., :2, :] | (low[..., 2:, :] << np.uint8(4))
+    shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
+    tops = np.bitwise_or.reduce(high << shifts, axis=-2)
+    unit, times = nested(scale.reshape(rows, cols // LARGE, -1), name)
+    fields = [pairs.reshape(*times.shape[:2], -1), tops.reshape(*times.shape[:2], -1)]
+    fields += [times.view(np.uint8), _halves(unit)]
+    return np.concatenate(fields, axis=-1).reshape(rows, -1)
+
+
+def nested(
+    scale: npt.NDArray[np.float16], name: str
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int8]]:
+    """The power of two that scales are multiples of, and how many times it they are.
+
+    Args:
+        scale: [rows, blocks, groups of a block].
+        name: Of the layer.
+
+    Raises:
+        UsageError: they are no whole multiples.
+
+    >>> nested(np.array([[[100.0, -7.0]]], np.float16), "a layer")
+    (array([[1.]], dtype=float16), array([[[100,  -7]]], dtype=int8))
+    """
+    wide = scale.astype(np.float32)
+    _, exponent = np.frexp(np.abs(wide).max(-1))
+    unit = np.exp2(np.maximum(exponent - 7, -24).astype(np.float32))
+    times = wide / unit[..., None]
+    if not bool((times == np.rint(times)).all()):
+        raise UsageError(
+            f"{name} has scales that are no multiples of one power of two in each {LARGE} weights",
+            fix="round it with negawatt's own methods, which choose such scales",
+        )
+    return unit.astype(np.float16), times.astype(np.int8)
 
 
 def _rows(codes: _Bytes, scale: npt.NDArray[np.float16], bits: int) -> _Bytes:

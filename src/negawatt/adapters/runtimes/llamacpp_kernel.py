@@ -241,7 +241,8 @@ def _matrix(
         return _BF16, bits.view(np.uint8)
     groups = cols // (fmt.group or cols)
     codes = random.integers(0, 1 << fmt.bits, (rows, cols), dtype=np.uint8)
-    scale = random.uniform(0.5, 1.0, (rows, groups)).astype(np.float16)
+    # Multiples of one power of two, so that nested scales can be stored too.
+    scale = (random.integers(64, 128, (rows, groups)) / 128).astype(np.float16)
     zero = np.full((rows, groups), fmt.middle, np.uint8)
     stored = blocks(QuantisedWeight(fmt, codes, scale, zero), "a product")
     return int(stored.kind), stored.data

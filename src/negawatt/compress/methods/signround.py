@@ -15,7 +15,7 @@ import torch
 
 from negawatt.compress.levels import Levels
 from negawatt.compress.methods.rtn import Weighted
-from negawatt.compress.quantise import finite, fit_grid, pack, safe
+from negawatt.compress.quantise import finite, fit_grid, kept, pack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class _State:
 
     def step(self, hessian: Tensor, share: float) -> None:
         """Look where the present offsets lead, and move them."""
-        scale = safe(self._scale * self._factor)[..., None]
+        scale = kept(self._scale * self._factor, self._fmt)[..., None]
         zero = self._zero[..., None]
         steps = self._groups / scale
         gap = self._levels.gap(steps)
