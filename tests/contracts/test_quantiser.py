@@ -19,7 +19,7 @@ FORMATS = [
     Format(bits, group, symmetric=symmetric)
     for bits, group in [(2, 16), (3, 32), (4, 32), (4, 0), (5, 32), (6, 16), (8, 0)]
     for symmetric in (True, False)
-] + [Format(4, 32, levels="nl"), Format(6, 16, nested=2)]
+] + [Format(4, 32, levels="nl"), Format(6, 16, nested=2), Format(4, 32, symmetric=False, nested=5)]
 COLS = 160  # wider than a block of columns
 
 anyone = pytest.mark.parametrize("method", [named(name) for name in known()], ids=list(known()))
@@ -57,7 +57,10 @@ def test_codes_scales_and_zeros_have_their_shapes_types_and_ranges(
     assert found.format == fmt
     assert (found.codes.dtype, found.codes.shape) == (np.uint8, (24, COLS))
     assert (found.scale.dtype, found.scale.shape) == (np.float16, groups)
-    assert (found.zero.dtype, found.zero.shape) == (np.uint8, groups)
+    assert (found.zero.dtype, found.zero.shape) == (
+        np.float16 if fmt.has_minimum else np.uint8,
+        groups,
+    )
     assert max(found.codes.max(), found.zero.max()) < 2**fmt.bits
     assert np.isfinite(found.scale).all()
     assert (found.scale != 0).all()

@@ -94,7 +94,8 @@ class WeightBank:
             head = json.loads(file.read(_HEAD))
             (total, cols), groups = head["shape"], head["groups"]
             start, stop, _ = (rows or slice(None)).indices(total)
-            parts = ((cols, np.uint8), (groups, np.float16), (groups, np.uint8))
+            zeros = np.float16 if fmt.has_minimum else np.uint8
+            parts = ((cols, np.uint8), (groups, np.float16), (groups, zeros))
             arrays: list[NDArray[Any]] = []
             at = _HEAD
             for per_row, dtype in parts:

@@ -136,7 +136,7 @@ class _Work:
         groups = layer.cols // (fmt.group or layer.cols)
         codes = np.empty((layer.rows, layer.cols), np.uint8)
         scale = np.empty((layer.rows, groups), np.float16)
-        zero = np.empty((layer.rows, groups), np.uint8)
+        zero = np.empty((layer.rows, groups), np.float16 if fmt.has_minimum else np.uint8)
         for start, part in spread(piece, range(0, layer.rows, step)):
             rows = slice(start, start + len(part.codes))
             codes[rows], scale[rows], zero[rows] = part.codes, part.scale, part.zero

@@ -275,6 +275,8 @@ def _remarks(anatomy: Anatomy, stored: Mapping[str, StoredLayer], reader: Reader
             why = (
                 "common loaders take no packed embedding"
                 if name in anatomy.embeddings
+                else "packed checkpoints keep no minimum of a group"
+                if layer.chosen.has_minimum
                 else "transformers loads no packed zero points"
             )
             remarks.append(

@@ -86,7 +86,7 @@ def lay_out(
         )
     folds = not fmt.symmetric and reader == "transformers"
     weight = _writable(weight)
-    if kind == "embedding" or (folds and fmt.bits == PACKED_BITS[-1]):
+    if kind == "embedding" or fmt.has_minimum or (folds and fmt.bits == PACKED_BITS[-1]):
         return StoredLayer(fmt, Format(16), {"weight": dequantise(weight).to(dense)})
     stored = Format(fmt.bits + 1, fmt.group) if folds else replace(fmt, nested=0)
     if fmt.levels:

@@ -26,6 +26,7 @@ class Levels:
         top = 2**fmt.bits - 1
         table = TABLES[fmt.levels] if fmt.levels else (0, top)
         self.low, self.high = float(table[0]), float(table[-1])
+        self._whole = not fmt.has_minimum  # zero points are codes
         self._table = torch.tensor(table, dtype=torch.float32) if fmt.levels else None
         if self._table is not None:
             # Halfway between whole numbers lie halves: one look-up finds the nearest entry.
@@ -36,6 +37,8 @@ class Levels:
 
     def snap(self, values: Tensor, zero: Tensor | float = 0.0) -> Tensor:
         """The levels nearest to `values + zero`; `values` may be written over."""
+        if not self._whole:
+            return values.add_(zero).round_().clamp_(self.low, self.high)
         if self._table is None:
             # Rounded before a whole number is added: halves then go where they always went.
             return values.round_().add_(zero).clamp_(self.low, self.high)

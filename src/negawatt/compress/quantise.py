@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 # The same for uneven levels, whose outermost gaps are wide: an extreme may lie beyond or short.
 _STRETCH = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7)
-NESTED = 127  # the largest multiple that a nested scale can be
 _LEAST_POWER = -24  # of two, in 16 bits
 _REFITS = 3  # of scales to the levels chosen, where these are uneven
 
@@ -44,7 +43,8 @@ def fit_grid(
         importance: Mean squared input per column, [cols]; equal when None.
 
     Returns:
-        scale float32 and zero float32 (whole numbers), both [rows, groups].
+        scale float32 and zero float32, both [rows, groups]; zero in levels, a whole number unless
+        the format has a minimum.
     """
     rows, cols = weight.shape
     group = fmt.group or cols
@@ -60,7 +60,10 @@ def fit_grid(
             "a matrix holds values too large for 16-bit scales",
             fix="leave this model at 16 bits; its weights are out of the usual range",
         )
-    return kept(best.scale, fmt), best.zero
+    scale = kept(best.scale, fmt)
+    if not fmt.has_minimum:
+        return scale, best.zero
+    return scale, _multiples(best.zero * best.scale, fmt).div_(scale)
 
 
 class _Best:
@@ -127,6 +130,8 @@ def dequantise(quantised: QuantisedWeight, dtype: torch.dtype = torch.float32) -
     codes = torch.as_tensor(quantised.codes)
     scale = torch.as_tensor(quantised.scale)
     zero = torch.as_tensor(quantised.zero)
+    if quantised.format.has_minimum:
+        zero = zero.float() / scale.float()
     rows, cols = codes.shape
     groups = Levels(quantised.format).of(codes, dtype).reshape(rows, scale.shape[1], -1)
     groups = groups.sub_(zero[..., None].to(dtype)).mul_(scale[..., None].to(dtype))
@@ -159,7 +164,8 @@ def _range_to_grid(groups: Tensor, fmt: Format, shrink: float) -> tuple[Tensor, 
     high = groups.amax(-1).clamp_min(0.0) * shrink
     top = 2**fmt.bits - 1
     scale = safe((high - low) / top)
-    return scale, torch.round(-low / scale).clamp_(0, top)
+    zero = (-low / scale).clamp_(0, top)
+    return scale, zero if fmt.has_minimum else zero.round_()
 
 
 def _heavier(groups: Tensor) -> Tensor:
@@ -185,19 +191,20 @@ def kept(scale: Tensor, fmt: Format) -> Tensor:
     tensor([[1.0000, 0.2969]])
     """
     scale = safe(scale)
-    if not fmt.nested:
-        return scale
-    sets = scale.reshape(len(scale), -1, fmt.nested)
-    unit = nested_unit(sets.abs().amax(-1, keepdim=True))
-    times = (sets / unit).round_().clamp_(-NESTED, NESTED)
-    times = torch.where(times == 0, torch.ones_like(times).copysign(sets), times)
-    return times.mul_(unit).reshape(scale.shape)
+    return _multiples(scale, fmt, least=1.0) if fmt.nested else scale
 
 
-def nested_unit(largest: Tensor) -> Tensor:
-    """The power of two that nested scales are multiples of, by the largest of their set."""
-    _, exponent = torch.frexp(largest)
-    return torch.exp2((exponent - 7).clamp_min(_LEAST_POWER).float())
+def _multiples(values: Tensor, fmt: Format, *, least: float = 0.0) -> Tensor:
+    """The nearest multiples of one power of two in each set of groups, [rows, groups].
+
+    The power is the one that the largest of a set needs, so that it can be told from the multiples.
+    """
+    bits = 6 if fmt.has_minimum else 7  # of a multiple beside its sign
+    sets = values.reshape(len(values), -1, fmt.nested)
+    _, exponent = torch.frexp(sets.abs().amax(-1, keepdim=True))
+    unit = torch.exp2((exponent - bits).clamp_min(_LEAST_POWER).float())
+    times = (sets / unit).round_().abs_().clamp_(least, 2**bits - 1)
+    return times.copysign_(sets).mul_(unit).reshape(values.shape)
 
 
 def pack(levels: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> QuantisedWeight:
@@ -206,7 +213,7 @@ def pack(levels: Tensor, scale: Tensor, zero: Tensor, fmt: Format) -> QuantisedW
         format=fmt,
         codes=Levels(fmt).codes(levels).contiguous().numpy(),
         scale=scale.half().numpy(),
-        zero=zero.to(torch.uint8).numpy(),
+        zero=(zero * scale).half().numpy() if fmt.has_minimum else zero.to(torch.uint8).numpy(),
     )
 
 

@@ -78,7 +78,8 @@ class Format:
     code, unless symmetric). `group` 0 means one scale for the whole row. `levels`
     names a table of `negawatt.core.levels` where codes are no counts but indices.
     Where scales are `nested`, so many neighbouring groups keep one power of two of
-    16 bits between them, and each a signed 8-bit multiple of it.
+    16 bits between them, and each a signed 8-bit multiple of it. Asymmetric groups then
+    have no zero point but a minimum, which is kept in the same way; both multiples have 6 bits.
 
     >>> Format(4, 64, symmetric=False).name
     'int4-g64-asym'
@@ -86,6 +87,8 @@ class Format:
     'nl4-g32'
     >>> Format(6, 16, nested=16).name, Format(6, 16, nested=16).bits_per_weight(2048)
     ('int6-g16x16-sym', 6.5625)
+    >>> Format.parse("int4-g32x8-asym").bits_per_weight(2048)
+    4.5
     >>> Format.parse("int4-g64-asym").bits_per_weight(576)
     4.3125
     >>> Format.parse("bf16").bits_per_weight(576)
@@ -99,10 +102,10 @@ class Format:
     nested: int = 0
 
     def __post_init__(self) -> None:
-        if self.nested and not (self.group and self.symmetric):
+        if self.nested and (not self.group or self.levels):
             raise UsageError(
-                "scales are nested over whole groups, and have no zero points beside them",
-                fix="give a group and leave it symmetric, for example int6-g16x16-sym",
+                "scales are nested over groups, of levels that are even",
+                fix="give a group and no levels, for example int6-g16x16-sym",
             )
         if self.levels and not (
             self.symmetric and len(TABLES.get(self.levels, ())) == 2**self.bits
@@ -147,6 +150,11 @@ class Format:
         )
 
     @property
+    def has_minimum(self) -> bool:
+        """True when groups keep what their code 0 stands for, and not which code stands for 0."""
+        return self.nested > 0 and not self.symmetric
+
+    @property
     def middle(self) -> int:
         """The zero point of every group where none is stored."""
         return 0 if self.levels else 1 << (self.bits - 1)
@@ -156,7 +164,8 @@ class Format:
         if self.bits == 16:
             return 16.0
         if self.nested:
-            return self.bits + (8 + 16 / self.nested) / self.group
+            numbers, multiples = (2, 12) if self.has_minimum else (1, 8)
+            return self.bits + (multiples + 16 * numbers / self.nested) / self.group
         per_group = 16 + (0 if self.symmetric else self.bits)
         return self.bits + per_group / (self.group or cols)
 
@@ -206,13 +215,16 @@ class QuantisedWeight:
     """Integer codes of one matrix with the scales that turn them back.
 
     `weight[r, c] = (level[r, c] - zero[r, g]) * scale[r, g]`, `g = c // group`, where a level
-    is the code itself, or its entry in the table that the format names.
+    is the code itself, or its entry in the table that the format names. Where the format has a
+    minimum, `weight[r, c] = level[r, c] * scale[r, g] - zero[r, g]`.
 
     Args:
         format: Bits, group, symmetry and levels.
         codes: uint8, [rows, cols], values 0 .. 2**bits - 1.
-        scale: float16, [rows, groups]; where nested, 127 times one power of two at most.
-        zero: uint8, [rows, groups]; the constant `format.middle` when symmetric.
+        scale: float16, [rows, groups]; where nested, multiples of one power of two, 127 times
+            at most, or 63 times beside a minimum.
+        zero: uint8, [rows, groups]; the constant `format.middle` when symmetric. Where the
+            format has a minimum, that with its sign turned: float16, nested like the scales.
     """
 
     format: Format

@@ -59,8 +59,10 @@ def some_codes(rows: int, cols: int, fmt: Format) -> QuantisedWeight:
     return QuantisedWeight(
         fmt,
         random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8),
-        (random.integers(64, 128, (rows, groups)) / 128).astype(np.float16),
-        np.full((rows, groups), fmt.middle, np.uint8),
+        (random.integers(32, 64, (rows, groups)) / 64).astype(np.float16),
+        (random.integers(0, 64, (rows, groups)) / 8).astype(np.float16)
+        if fmt.has_minimum
+        else np.full((rows, groups), fmt.middle, np.uint8),
     )
 
 
@@ -68,7 +70,11 @@ def decoded(weight: QuantisedWeight) -> Any:
     named = weight.format.levels
     levels = np.array(TABLES[named])[weight.codes] if named else weight.codes
     grouped = levels.reshape(*weight.scale.shape, -1).astype(np.float32)
-    values = (grouped - weight.zero[..., None]) * weight.scale[..., None].astype(np.float32)
+    scale = weight.scale[..., None].astype(np.float32)
+    if weight.format.has_minimum:
+        values = grouped * scale - weight.zero[..., None].astype(np.float32)
+    else:
+        values = (grouped - weight.zero[..., None]) * scale
     return values.reshape(weight.codes.shape)
 
 

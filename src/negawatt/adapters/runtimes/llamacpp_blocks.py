@@ -1,8 +1,9 @@
 """Codes as llama.cpp stores them: blocks of 32 weights with one scale each, or of 256 with 16.
 
 Layouts are those of ggml's public format description. Blocks of 32: a half-precision scale, the
-fifth bits where there are five, then the codes. Blocks of 256 (Q6_K): low halves of the codes,
-high quarters, sixteen multiples, and the half-precision number that they are multiples of.
+fifth bits where there are five, then the codes. Blocks of 256 keep multiples of half-precision
+numbers. Q6_K: low halves of the codes, high quarters, sixteen multiples, their number. Q4_K and
+Q5_K: the numbers of scales and minima, eight multiples of each in 6 bits, fifth bits, codes.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ _ROWS = 4096  # turned into blocks at a time
 
 _Bytes = npt.NDArray[np.uint8]
 
-#: Storage type of every format the engine multiplies. Its types with a minimum (Q4_1, Q5_1,
-#: Q4_K, Q5_K) are left out: the minimum is kept by itself, so codes with a zero point
-#: cannot be stored exactly. Q5_0 holds more at no more time than Q4_1; Q3_K takes more time
-#: than 4 bits do.
+#: Storage type of every format the engine multiplies. Q4_1 and Q5_1 are left out: beside
+#: a minimum of their own, codes with a zero point cannot be stored exactly, and Q5_0 holds
+#: more at no more time than Q4_1. So is Q3_K, which takes more time than 4 bits do.
 TYPES = {
     Format(8, BLOCK): Kind.Q8_0,
     Format(6, 16, nested=16): Kind.Q6_K,
     Format(5, BLOCK): Kind.Q5_0,
+    Format(5, BLOCK, symmetric=False, nested=8): Kind.Q5_K,
     Format(4, BLOCK): Kind.Q4_0,
     Format(4, BLOCK, levels="nl"): Kind.IQ4_NL,
+    Format(4, BLOCK, symmetric=False, nested=8): Kind.Q4_K,
 }
 
 
@@ -64,16 +66,41 @@ def blocks(weight: QuantisedWeight, name: str) -> Stored:
     """
     fmt = weight.format
     kind = kind_of(fmt, name)
-    codes, scale = np.asarray(weight.codes), np.asarray(weight.scale)
+    whole = [np.asarray(part) for part in (weight.codes, weight.scale, weight.zero)]
     parts = []
-    for at in range(0, len(codes), _ROWS):
-        part = codes[at : at + _ROWS], scale[at : at + _ROWS]
-        parts.append(_large(*part, name) if fmt.nested else _rows(*part, fmt.bits))
+    for at in range(0, len(whole[0]), _ROWS):
+        codes, scale, zero = (part[at : at + _ROWS] for part in whole)
+        if fmt.has_minimum:
+            parts.append(_with_minima(codes, (scale, zero), fmt.bits, name))
+        elif fmt.nested:
+            parts.append(_six_bits(codes, scale, name))
+        else:
+            parts.append(_rows(codes, scale, fmt.bits))
     return Stored(kind, np.concatenate(parts))
 
 
-def _large(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Bytes:
-    """Six bits: block by block, codes in four quarters of each half."""
+def _with_minima(
+    codes: _Bytes, grid: tuple[npt.NDArray[np.float16], ...], bits: int, name: str
+) -> _Bytes:
+    """Four or five bits: codes of two groups side by side, 64 after 64."""
+    rows, cols = codes.shape
+    shape = rows, cols // LARGE
+    found = [nested(part.reshape(*shape, -1), name, 6) for part in grid]
+    scale, least = (times.view(np.uint8) for _, times in found)
+    fields = [_halves(unit) for unit, _ in found]
+    # Of the second four groups, the upper two bits lie above the 6 bits of the first four.
+    fields += [part[..., :4] | (part[..., 4:] >> np.uint8(4) << np.uint8(6)) for part in (scale, least)]
+    fields.append((scale[..., 4:] & np.uint8(15)) | (least[..., 4:] << np.uint8(4)))
+    groups = codes.reshape(*shape, LARGE // BLOCK, BLOCK)
+    if bits == 5:
+        fields.append(np.packbits(groups >> 4, axis=-2, bitorder="little")[..., 0, :])
+    low = groups & np.uint8(15)
+    fields.append((low[..., ::2, :] | (low[..., 1::2, :] << np.uint8(4))).reshape(*shape, -1))
+    return np.concatenate(fields, axis=-1).reshape(rows, -1)
+
+
+def _six_bits(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Bytes:
+    """Codes in four quarters of each half."""
     rows, cols = codes.shape
     quarters = codes.reshape(rows, cols // LARGE, 2, 4, BLOCK)
     low, high = quarters & np.uint8(15), quarters >> np.uint8(4)
@@ -87,13 +114,14 @@ def _large(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Bytes:
 
 
 def nested(
-    scale: npt.NDArray[np.float16], name: str
+    scale: npt.NDArray[np.float16], name: str, bits: int = 7
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int8]]:
-    """The power of two that scales are multiples of, and how many times it they are.
+    """The power of two that scales or minima are multiples of, and how many times it they are.
 
     Args:
         scale: [rows, blocks, groups of a block].
         name: Of the layer.
+        bits: Of a multiple beside its sign; with 6 there is none.
 
     Raises:
         UsageError: they are no whole multiples.
@@ -103,9 +131,9 @@ def nested(
     """
     wide = scale.astype(np.float32)
     _, exponent = np.frexp(np.abs(wide).max(-1))
-    unit = np.exp2(np.maximum(exponent - 7, -24).astype(np.float32))
+    unit = np.exp2(np.maximum(exponent - bits, -24).astype(np.float32))
     times = wide / unit[..., None]
-    if not bool((times == np.rint(times)).all()):
+    if not bool((times == np.rint(times)).all()) or (bits < 7 and bool((times < 0).any())):
         raise UsageError(
             f"{name} has scales that are no multiples of one power of two in each {LARGE} weights",
             fix="round it with negawatt's own methods, which choose such scales",

@@ -242,7 +242,9 @@ def _matrix(
     groups = cols // (fmt.group or cols)
     codes = random.integers(0, 1 << fmt.bits, (rows, cols), dtype=np.uint8)
     # Multiples of one power of two, so that nested scales can be stored too.
-    scale = (random.integers(64, 128, (rows, groups)) / 128).astype(np.float16)
+    scale = (random.integers(32, 64, (rows, groups)) / 64).astype(np.float16)
     zero = np.full((rows, groups), fmt.middle, np.uint8)
+    if fmt.has_minimum:
+        zero = zero.astype(np.float16)
     stored = blocks(QuantisedWeight(fmt, codes, scale, zero), "a product")
     return int(stored.kind), stored.data

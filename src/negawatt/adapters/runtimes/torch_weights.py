@@ -39,11 +39,14 @@ class Narrow(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
-    """Integer codes: weight = (level - zero) * scale; a level is the code where none are named."""
+    """Integer codes: weight = (level - zero) * scale; a level is the code where none are named.
+
+    A group's minimum is kept as the level that stands for 0.
+    """
 
     codes: Tensor  # uint8 [rows, cols]
     scale: Tensor  # float16 [rows, groups]
-    zero: Tensor  # uint8 [rows, groups]
+    zero: Tensor  # uint8 [rows, groups], or float32
     levels: Tensor | None = None  # float32 [codes there are]
 
     @property
@@ -104,7 +107,10 @@ def save_codes(weights: Iterable[tuple[str, QuantisedWeight]], path: Path) -> No
     for name, weight in weights:
         tensors[f"{name}|codes"] = torch.from_numpy(np.array(weight.codes, dtype=np.uint8))
         tensors[f"{name}|scale"] = torch.from_numpy(np.array(weight.scale, dtype=np.float16))
-        tensors[f"{name}|zero"] = torch.from_numpy(np.array(weight.zero, dtype=np.uint8))
+        zero = torch.from_numpy(np.array(weight.zero))
+        if weight.format.has_minimum:
+            zero = zero.float() / tensors[f"{name}|scale"].float()
+        tensors[f"{name}|zero"] = zero
         if weight.format.levels:
             table = torch.tensor(TABLES[weight.format.levels], dtype=torch.float32)
             tensors[f"{name}|levels"] = table

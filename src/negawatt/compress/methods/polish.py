@@ -47,12 +47,12 @@ def polished(
         return levels, scale  # inputs that never fire say nothing
     damped = hessian.clone()
     damped.diagonal().add_(_DAMPING * mean)
-    fitted = torch.cat(
-        [
-            _fitted_scales(weight[at : at + _ROWS], _part(found, at), damped)
-            for at in range(0, len(weight), _ROWS)
-        ]
-    )
+    fitted = scale  # nested ones hang together, so that none can be fitted by itself
+    if not fmt.nested:
+        pieces = range(0, len(weight), _ROWS)
+        fitted = torch.cat(
+            [_fitted_scales(weight[at : at + _ROWS], _part(found, at), damped) for at in pieces]
+        )
     moved = _moved(weight, (levels, fitted, zero), fmt, damped)
     # Scales are narrowed to 16 bits after they are fitted, so a row may come out worse.
     before = _row_errors(weight, found, damped)

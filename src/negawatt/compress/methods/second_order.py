@@ -84,8 +84,7 @@ class SecondOrder:
         weight = finite(weight)
         scale, zero = fit_grid(weight, fmt, self._importance)
         levels = _compensated(weight, self._factor, self._order, (scale, zero), fmt)
-        # Nested scales hang together, so they are not fitted one by one; they have 6 bits here.
-        if self._polish and fmt.bits < _FINE and not fmt.nested:
+        if self._polish and fmt.bits < _FINE:
             levels, scale = polished(weight, (levels, scale, zero), fmt, self._hessian)
         return pack(levels, scale, zero, fmt)
 

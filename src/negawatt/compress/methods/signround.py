@@ -15,7 +15,7 @@ import torch
 
 from negawatt.compress.levels import Levels
 from negawatt.compress.methods.rtn import Weighted
-from negawatt.compress.quantise import finite, fit_grid, kept, pack
+from negawatt.compress.quantise import finite, fit_grid, pack, safe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class _State:
 
     def step(self, hessian: Tensor, share: float) -> None:
         """Look where the present offsets lead, and move them."""
-        scale = kept(self._scale * self._factor, self._fmt)[..., None]
+        scale = safe(self._scale * self._factor)[..., None]
         zero = self._zero[..., None]
         steps = self._groups / scale
         gap = self._levels.gap(steps)
@@ -88,7 +88,10 @@ class _State:
         slope = pulled.reshape(self._groups.shape)
         # A clipped weight does not follow its offset, and its group's scale in full.
         follows = torch.where(inside, level - steps, level)
-        self._factor -= share * _FACTOR_RATE * (slope * follows).sum(-1).mul_(self._scale).sign_()
+        if not self._fmt.nested:  # nested scales hang together
+            self._factor -= (
+                share * _FACTOR_RATE * (slope * follows).sum(-1).mul_(self._scale).sign_()
+            )
         moved = (slope * scale).sign_().mul_(inside)
         self._offset.sub_(moved, alpha=share * _RATE).clamp_(-0.5, 0.5)
 
