@@ -663,7 +663,7 @@ def test_the_manifest_names_every_layer(runtime: Runtime, base: Path, reference:
 @pytest.mark.parametrize("rows_in", [1, 16])
 def test_kernels_run_in_every_format(runtime: Runtime, rows_in: int) -> None:
     for fmt in runtime.formats:
-        kernel = runtime.kernel(48, 128, fmt, copies=3, options=RunOptions(threads=1))
+        kernel = runtime.kernel(48, 256, fmt, copies=3, options=RunOptions(threads=1))
         kernel.run(rows_in)
         kernel.run(rows_in)
         assert kernel.copies == 3

@@ -144,13 +144,29 @@ def plan_of(
         recipe: What was asked for.
         layers: Of the model.
         executed: Formats of each engine that is to run it. What takes the place of a format that
-            does not fit is one that all of them execute, 16 bits at last.
+            does not fit is one that all of them execute: the same in smaller groups, 8 bits, or
+            16 at last.
+
+    >>> layers = (Layer("narrow", "linear", 8, 96), Layer("wide", "linear", 8, 512))
+    >>> engine = [Format(16), Format(8, 32), Format(6, 16, nested=16)]
+    >>> recipe = Recipe(Format(6, 16, nested=16), "rtn")
+    >>> [fmt.name for fmt in plan_of(recipe, layers, [engine]).values()]
+    ['int8-g32-sym', 'int6-g16x16-sym']
     """
     plan = {}
     for layer in layers:
         asked = recipe.format if layer.kind == "linear" else recipe.head
-        found = asked if asked == WIDE else fitted(asked, layer.cols)
-        if found != asked and not all(found in formats for formats in executed):
-            found = WIDE
-        plan[layer.name] = found
+        plan[layer.name] = asked if asked == WIDE else _stand_in(asked, layer.cols, executed)
     return plan
+
+
+def _stand_in(asked: Format, cols: int, executed: Sequence[Sequence[Format]]) -> Format:
+    """`asked` where it fits, else the nearest that does and that all engines execute."""
+    found = fitted(asked, cols)
+    if found == asked:
+        return asked
+    eight = [fmt for fmt in (executed[0] if executed else ()) if fmt.bits == HAVEN.bits]
+    for one in (found, *eight):
+        if one.fits(cols) and all(one in formats for formats in executed):
+            return one
+    return WIDE

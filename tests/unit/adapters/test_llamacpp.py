@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from negawatt.compress.quantise import dequantise, round_to_nearest
 from negawatt.core.errors import NotAModel, RuntimeUnavailable, UnsupportedArchitecture, UsageError
 from negawatt.core.levels import TABLES
 from negawatt.core.protocols import RunOptions
@@ -322,3 +323,34 @@ def test_heads_that_are_no_whole_blocks_are_said_so(base: Path) -> None:
         pytest.raises(UsageError, match="blocks of 32"),
     ):
         session.forward(np.array([[5]]))
+
+
+@pytest.mark.parametrize("name", ["int6-g16x16-sym", "int5-g32x8-asym", "int4-g32x8-asym"])
+def test_a_whole_model_in_blocks_of_256_is_that_of_the_decoded_weights(
+    name: str, tmp_path: Path
+) -> None:
+    """Every layer, head and embedding; both as checks compute and as it is served."""
+    wide = {"hidden_size": 256, "intermediate_size": 512}
+    config = AutoConfig.for_model("llama", **{**SIZES, **wide}, tie_word_embeddings=False)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).to(torch.bfloat16)
+    model.save_pretrained(tmp_path / "source")
+    RUNTIME.convert(tmp_path / "source", tmp_path / "base")
+    fmt = Format.parse(name)
+    model = model.float().eval()
+    weights = {}
+    for layer, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
+            weights[layer] = round_to_nearest(module.weight.detach(), fmt)
+            module.weight.data = dequantise(weights[layer])
+    RUNTIME.compress(tmp_path / "base", weights, tmp_path / "out")
+    tokens = np.random.default_rng(0).integers(3, 96, (1, 12))
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(tokens)).logits.numpy()
+    with RUNTIME.open(tmp_path / "out", RunOptions(precision="exact")) as session:
+        np.testing.assert_allclose(session.forward(tokens), expected, atol=1e-4)
+    with RUNTIME.open(tmp_path / "out", RunOptions()) as session:
+        off = np.linalg.norm(session.forward(tokens) - expected) / np.linalg.norm(expected)
+    assert off < 0.05
+    stored = {one.tensor_type for one in gguf.GGUFReader(tmp_path / "out/model.gguf").tensors}
+    assert stored == {TYPES[fmt], gguf.GGMLQuantizationType.F32}

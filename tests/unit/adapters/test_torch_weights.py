@@ -18,12 +18,17 @@ def make(rows: int, cols: int, fmt: Format) -> tuple[QuantisedWeight, torch.Tens
     codes = random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8)
     scale = random.uniform(0.1, 1, (rows, groups)).astype(np.float16)
     zero = random.integers(0, 2**fmt.bits, (rows, groups), dtype=np.uint8)
+    if fmt.has_minimum:
+        zero = (zero / 8).astype(np.float16)
     wide = np.empty((rows, cols), np.float32)
     for row in range(rows):
         for col in range(cols):
             group = col * groups // cols
             code = int(codes[row, col])
             level = TABLES[fmt.levels][code] if fmt.levels else code
+            if fmt.has_minimum:
+                wide[row, col] = level * float(scale[row, group]) - float(zero[row, group])
+                continue
             steps = level - int(zero[row, group])
             wide[row, col] = steps * float(scale[row, group])
     return QuantisedWeight(fmt, codes, scale, zero), torch.from_numpy(wide)
@@ -31,7 +36,13 @@ def make(rows: int, cols: int, fmt: Format) -> tuple[QuantisedWeight, torch.Tens
 
 @pytest.mark.parametrize(
     "fmt",
-    [Format(8), Format(4, 8, symmetric=False), Format(3, 4), Format(4, 8, levels="nl")],
+    [
+        Format(8),
+        Format(4, 8, symmetric=False),
+        Format(3, 4),
+        Format(4, 8, levels="nl"),
+        Format(4, 8, symmetric=False, nested=2),
+    ],
     ids=str,
 )
 def test_codes_come_back_from_the_file_as_the_weights_they_mean(

@@ -26,7 +26,9 @@ def some_weight(rows: int, cols: int, fmt: Format, seed: int = 0) -> QuantisedWe
         fmt,
         draw.integers(0, 2**fmt.bits, (rows, cols)).astype(np.uint8),
         draw.normal(size=(rows, groups)).astype(np.float16),
-        draw.integers(0, 2**fmt.bits, (rows, groups)).astype(np.uint8),
+        draw.integers(0, 2**fmt.bits, (rows, groups)).astype(
+            np.float16 if fmt.has_minimum else np.uint8
+        ),
     )
 
 
@@ -36,6 +38,7 @@ def same(found: QuantisedWeight, wanted: QuantisedWeight, rows: slice = slice(No
         and found.codes.dtype == wanted.codes.dtype
         and np.array_equal(found.codes, wanted.codes[rows])
         and np.array_equal(found.scale, wanted.scale[rows])
+        and found.zero.dtype == wanted.zero.dtype
         and np.array_equal(found.zero, wanted.zero[rows])
     )
 
@@ -70,8 +73,9 @@ def test_what_goes_in_comes_out_whole_and_in_rows(
     assert same(bank.get(NAME, weight.format, part), weight, part)
 
 
-def test_groups_keep_their_scales(bank: WeightBank) -> None:
-    weight = some_weight(6, 96, Format(4, 32, symmetric=False))
+@pytest.mark.parametrize("fmt", ["int4-g32-asym", "int4-g32x3-asym"])
+def test_groups_keep_their_scales_and_zeros(bank: WeightBank, fmt: str) -> None:
+    weight = some_weight(6, 96, Format.parse(fmt))
     bank.put(NAME, weight)
     assert bank.get(NAME, weight.format).scale.shape == (6, 3)
     assert same(bank.get(NAME, weight.format, slice(2, 5)), weight, slice(2, 5))

@@ -522,6 +522,22 @@ def test_uneven_levels_are_told_in_the_notes(untied: Path, tmp_path: Path) -> No
     assert any("nl4-g32 are stored as int8-g32-sym" in note for note in notes)
 
 
+def test_nested_scales_are_kept_one_by_one_and_minima_dense(untied: Path, tmp_path: Path) -> None:
+    plan = {
+        "model.layers.0.mlp.up_proj": "int6-g16x2-sym",
+        "model.layers.0.mlp.gate_proj": "int4-g32x2-asym",
+    }
+    weights = quantise(untied, plan)
+    out = export(untied, weights, tmp_path / "out", card=CARD)
+    expected = searched_logits(
+        untied, weights, dense={"model.layers.0.mlp.gate_proj": torch.bfloat16}
+    )
+    np.testing.assert_allclose(reload_check(out, TOKENS), expected, **EXACT)
+    notes = json.loads((out / "negawatt.json").read_text())["notes"]
+    assert any("stored as int6-g16-sym: the same values at" in note for note in notes)
+    assert any("keep no minimum of a group" in note for note in notes)
+
+
 def test_without_the_packing_library_the_fix_is_named(
     untied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,9 @@ def odd_shapes(asked: Format, plan: Mapping[str, Format], layers: Sequence[Layer
     if not odd:
         return []
     kinds = sorted({plan[name].name for name in odd})
+    together = f", {asked.nested} together" if asked.nested else ""
     told = (
-        f"{len(odd)} layers, first {odd[0]}, do not divide into groups of {asked.group}; "
+        f"{len(odd)} layers, first {odd[0]}, do not divide into groups of {asked.group}{together}; "
         f"they are in {', '.join(kinds)}."
     )
     return [told]

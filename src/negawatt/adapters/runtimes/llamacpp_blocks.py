@@ -89,7 +89,9 @@ def _with_minima(
     scale, least = (times.view(np.uint8) for _, times in found)
     fields = [_halves(unit) for unit, _ in found]
     # Of the second four groups, the upper two bits lie above the 6 bits of the first four.
-    fields += [part[..., :4] | (part[..., 4:] >> np.uint8(4) << np.uint8(6)) for part in (scale, least)]
+    fields += [
+        part[..., :4] | (part[..., 4:] >> np.uint8(4) << np.uint8(6)) for part in (scale, least)
+    ]
     fields.append((scale[..., 4:] & np.uint8(15)) | (least[..., 4:] << np.uint8(4)))
     groups = codes.reshape(*shape, LARGE // BLOCK, BLOCK)
     if bits == 5:
