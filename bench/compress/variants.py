@@ -17,6 +17,9 @@ from rivals import Answer
 from safetensors.torch import load_file, save_file
 from work import Work
 
+from negawatt.actions.optimize.plans import haven, uniform_plan
+from negawatt.actions.optimize.stages import products
+from negawatt.compress.bank import candidates
 from negawatt.compress.calibrate import fill_bank
 from negawatt.compress.rounded import Rounded
 from negawatt.core.records import Format, QuantisedWeight
@@ -100,6 +103,8 @@ def ours(work: Work, folder: Path) -> Iterator[Variant]:
             path = built(work, name, bank.view(point.variant.plan), folder)
             yield Variant(OURS, name, path, spent, path)
     yield Variant(OURS, "16 bit", work.base / _MODEL, {}, work.base / _MODEL)
+    path = built(work, "cheapest", bank.view(_cheapest(work)), folder)
+    yield Variant(OURS, "cheapest", path, spent, path)
     path = built(work, "4 bit, head 8", careful(work, _usual(work)), folder)
     yield Variant(OURS, "4 bit, head 8", path, spent, path)
 
@@ -114,6 +119,18 @@ def careful(work: Work, plan: Mapping[str, Format]) -> Mapping[str, QuantisedWei
         layers = [one for one in job.source.layers if one.name in missing]
         fill_bank(load_reference(job.source.folder), layers, missing, windows, bank)
     return bank.view(plan)
+
+
+def _cheapest(work: Work) -> dict[str, Format]:
+    """Every layer in the candidate of least energy: where the front ends."""
+    formats, _, model = work.job.groundwork()
+    layers = work.job.source.layers
+    plan = uniform_plan(layers, haven(formats), haven(formats))
+    for layer in products(layers):
+        options = candidates(layer, formats)
+        energy = model.option_energy([(layer.name, fmt) for fmt in options]).tolist()
+        plan[layer.name] = options[energy.index(min(energy))]
+    return plan
 
 
 def _usual(work: Work) -> dict[str, Format]:

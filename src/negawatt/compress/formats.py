@@ -14,6 +14,7 @@ _SAMPLED_LAYERS = 6
 _SAMPLED_ROWS = 256
 _COARSE = 1.6  # times the error of the finest format as wide
 _EQUAL = 0.02  # relative difference of energies that timings do not tell apart
+_MUCH = 0.1  # of the energy of some layers, for which one more format is worth searching
 
 
 def rounding_error(
@@ -89,3 +90,39 @@ def shortlist(
     ]
     narrow.sort(key=lambda fmt: (energy[haven] - energy[fmt]) / error[fmt], reverse=True)
     return (haven, *narrow[: most - 1])
+
+
+def local_bargains(
+    kept: Sequence[Format],
+    energy: Mapping[int, Mapping[Format, float]],
+    error: Mapping[Format, float],
+) -> list[Format]:
+    """Formats that fit some layers only, and are much cheaper there than all that are kept.
+
+    What `shortlist` weighs is the whole model, where a format of few layers saves little.
+
+    Args:
+        kept: By `shortlist`.
+        energy: Of the layers of each width of rows, in each format that divides it. [J/token]
+        error: From `rounding_error`.
+
+    >>> from negawatt.core.records import Format
+    >>> a, b, c = Format(8), Format(4, 32), Format(4, 32, symmetric=False, nested=8)
+    >>> energy = {576: {a: 10.0, b: 7.0}, 1536: {a: 3.0, b: 2.0, c: 1.5}}
+    >>> [fmt.name for fmt in local_bargains([a, b], energy, {a: 1e-4, b: 0.01, c: 0.011})]
+    ['int4-g32x8-asym']
+    """
+    found: list[Format] = []
+    for costs in energy.values():
+        known = {fmt: cost for fmt, cost in costs.items() if fmt in error}
+        least = min((known[fmt] for fmt in kept if fmt in known), default=0.0)
+        fine = [
+            fmt
+            for fmt in known
+            if known[fmt] < least * (1 - _MUCH)
+            and all(error[fmt] <= _COARSE * error[one] for one in known if one.bits == fmt.bits)
+        ]
+        best = min(fine, key=costs.__getitem__, default=None)
+        if best is not None and best not in (*kept, *found):
+            found.append(best)
+    return found

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from small_decoder import layers_of, random_decoder
 
-from negawatt.compress.formats import rounding_error, shortlist
+from negawatt.compress.formats import local_bargains, rounding_error, shortlist
 from negawatt.core.records import Format
 
 HAVEN = Format(8)
@@ -73,3 +73,21 @@ def test_uneven_levels_take_the_place_of_even_ones_where_they_cost_the_same() ->
     assert set(kept) == {HAVEN, uneven, even}
     size = {fmt: fmt.bytes(64, 64) for fmt in error}
     assert shortlist(HAVEN, size, error, most=3) == (HAVEN, five, uneven)
+
+
+@pytest.mark.parametrize(
+    ("cost", "coarse", "found"),
+    [(1.7, 1.1, True), (1.9, 1.1, False), (1.7, 2.0, False)],
+    ids=["much cheaper", "hardly cheaper", "much coarser"],
+)
+def test_a_format_of_some_layers_is_searched_where_it_is_much_cheaper(
+    cost: float, coarse: float, found: bool
+) -> None:
+    kept, local = [HAVEN, Format(4, 32)], Format(4, 32, symmetric=False, nested=8)
+    energy = {
+        576: {HAVEN: 10.0, Format(4, 32): 6.0},
+        1536: {HAVEN: 3.0, Format(4, 32): 2.0, local: cost},
+        100: {},
+    }
+    error = {HAVEN: 1e-4, Format(4, 32): 0.01, local: 0.01 * coarse}
+    assert local_bargains(kept, energy, error) == ([local] if found else [])

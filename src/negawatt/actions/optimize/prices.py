@@ -13,7 +13,7 @@ from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.optimize.plans import fitting, haven, room_for
 from negawatt.actions.optimize.stages import products
 from negawatt.actions.optimize.trials import INT8, Trial
-from negawatt.compress.formats import shortlist
+from negawatt.compress.formats import local_bargains, shortlist
 from negawatt.core.records import Format
 from negawatt.energy import costs
 from negawatt.energy.costs import CostTable, Shape, Wanted
@@ -72,19 +72,26 @@ class Prices:
                 left.update(wanted.formats)
             alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in left]
             bare = self.model(table, {})
-            energy = {
-                fmt: sum(
-                    float(bare.option_energy([(layer.name, fitting(layer, fmt, self.haven))])[0])
-                    for layer in products(self.source.layers)
-                )
-                for fmt in alive
-            }
+            energy = {fmt: sum(self._by_width(bare, fmt).values()) for fmt in alive}
             error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
-            most = self.order.effort.formats
-            kept = shortlist(self.haven, energy, error, most=most)
+            kept = list(shortlist(self.haven, energy, error, most=self.order.effort.formats))
+            widths = {layer.cols for layer in products(self.source.layers)}
+            local = {
+                cols: {fmt: self._by_width(bare, fmt)[cols] for fmt in alive if fmt.fits(cols)}
+                for cols in sorted(widths)
+            }
+            kept += local_bargains(kept, {k: v for k, v in local.items() if v}, error)
             return [*kept, *(() if self.order.max_size is None else self.small(wanted, kept))]
 
         return tuple(journal.step("formats", list[Format], pick))
+
+    def _by_width(self, bare: EnergyModel, fmt: Format) -> dict[int, float]:
+        """What the layers of each width of rows take in a format, or in the haven. [J/token]"""
+        found: dict[int, float] = {}
+        for layer in products(self.source.layers):
+            option = (layer.name, fitting(layer, fmt, self.haven))
+            found[layer.cols] = found.get(layer.cols, 0.0) + float(bare.option_energy([option])[0])
+        return found
 
     def check_room(self, formats: Sequence[Format]) -> None:
         """A size that no plan keeps is refused before the long stages."""
