@@ -19,7 +19,7 @@ def encode(value: object) -> Any:
 
     >>> from negawatt.core.records import Format
     >>> encode({"q": Format(8)})
-    {'q': {'bits': 8, 'group': 0, 'symmetric': True, 'levels': ''}}
+    {'q': {'bits': 8, 'group': 0, 'symmetric': True, 'levels': '', 'nested': 0}}
     """
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in fields(value)}

@@ -16,7 +16,7 @@ import negawatt
 from negawatt.actions.prune import work as tasks
 from negawatt.cli import root
 from negawatt.compress.pruned import Pruned
-from negawatt.core.errors import RuntimeUnavailable, UsageError
+from negawatt.core.errors import UsageError
 from negawatt.models.likeness import Likeness
 from negawatt.reports.pruned import show
 from negawatt.tune import heal
@@ -192,27 +192,3 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=part):
         run(story, tmp_path, **changes)
-
-
-def test_a_race_takes_two_threads_where_an_engine_does_not_survive_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[int] = []
-
-    def race(least: int) -> Any:
-        def stand_in(*given: Any) -> tuple[()]:
-            asked.append(given[-1].threads)
-            if given[-1].threads < least:
-                raise RuntimeUnavailable("a trial ended with status -8", fix="use two threads")
-            return ()
-
-        return stand_in
-
-    for least, tried in ((1, [1]), (2, [1, 2])):
-        asked.clear()
-        monkeypatch.setattr(tasks, "_raced", race(least))
-        tasks.raced(None, Path("a"), Path("b"), 10, ["reading"])  # type: ignore[arg-type]
-        assert asked == tried
-    monkeypatch.setattr(tasks, "_raced", race(3))
-    with pytest.raises(RuntimeUnavailable, match="status -8"):
-        tasks.raced(None, Path("a"), Path("b"), 10, ["reading"])  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from negawatt.actions.optimize.prices import Prices
 from negawatt.actions.optimize.stages import Entry
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.problem import Choice, Problem, Sensitivity
+from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format, Quality
 from negawatt.energy.model import EnergyModel
@@ -40,6 +41,7 @@ class Heats:
 
     def __init__(self, prices: Prices, journal: Journal, reference: Path) -> None:
         self.prices, self.journal, self.reference = prices, journal, reference
+        self.left_out: list[str] = []  # what could not be run, and why, in sentences
         self._tried = 0
 
     def _load(self, *engines: Runtime) -> None:
@@ -98,7 +100,13 @@ class Heats:
             tools.progress("uniform", (i + 1) / (len(entries) + 1))
             # Joined layers say what they say apart, so what int8 loses is known already.
             known = (trials[0].selection, trials[0].test) if entry[3] else None
-            trials.append(self.attempt(track, entry, known=known))
+            try:
+                trials.append(self.attempt(track, entry, known=known))
+            except RuntimeUnavailable as error:
+                if entry[1] != "base":
+                    raise
+                # Nothing is chosen by it, and some engines do not survive it on some processors.
+                self.left_out.append(f"{_BASE} was not run: {error.what}.")
         tools.progress("uniform", 1.0)
         return trials
 

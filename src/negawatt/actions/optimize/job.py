@@ -50,6 +50,7 @@ class OptimizeJob:
         self.order, self.tools, self.work, self.source = order, tools, work, source
         self.prices = Prices(order, tools, source)
         self.checks: list[Check] = []
+        self.left_out: tuple[str, ...] = ()  # trials that could not be run, in sentences
         self.held = tools.workshop.held
 
     @property
@@ -100,6 +101,7 @@ class OptimizeJob:
         heats = Heats(self.prices, self.journal, self.reference_folder)
         self.track = track = replace(track, threads=heats.threads(track))
         uniform = heats.uniform(track, formats, bare)
+        self.left_out = tuple(heats.left_out)
         model = self.prices.calibrated(table, uniform)
         remember(
             self.tools.cache, model, architecture=self.source.architecture, threads=track.threads

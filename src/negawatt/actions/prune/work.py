@@ -15,7 +15,7 @@ from negawatt.actions.optimize import finish, stages
 from negawatt.actions.optimize.order import Order, Tools
 from negawatt.compress.pruned import Cut, Healing, Pace, Taken
 from negawatt.compress.race import centre, race_reading, race_writing, ratio
-from negawatt.core.errors import RuntimeUnavailable, TextError
+from negawatt.core.errors import TextError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Quality, Workload
 from negawatt.models.quality import Reference, score
@@ -93,24 +93,8 @@ def built(tools: Tools, source: ModelSource, place: Path) -> None:
 def raced(
     tools: Tools, base: Path, place: Path, vocabulary: int, phases: Sequence[str]
 ) -> tuple[Pace, ...]:
-    """Both models in turns at 16 bits, on one thread, or on two where the engine needs them."""
-    for threads in (1, 2):
-        try:
-            return _raced(tools, (base, place), vocabulary, phases, RunOptions(threads=threads))
-        except RuntimeUnavailable:  # some engines do not survive 16 bits on one thread
-            if threads > 1:
-                raise
-    raise AssertionError
-
-
-def _raced(
-    tools: Tools,
-    places: tuple[Path, Path],
-    vocabulary: int,
-    phases: Sequence[str],
-    options: RunOptions,
-) -> tuple[Pace, ...]:
-    base, place = places
+    """Both models in turns, on one thread, at 16 bits."""
+    options = RunOptions(threads=1)
     workload = Workload(_PROMPT, _WRITTEN)
     found = []
     with tools.runtime.open(base, options) as first, tools.runtime.open(place, options) as second:
@@ -129,15 +113,14 @@ def _raced(
                     vocabulary=vocabulary,
                     clock=tools.clock,
                 )
-            found.append(_pace(tools, phase, halves["base"], halves["pruned"], options.threads))
+            found.append(_pace(tools, phase, halves["base"], halves["pruned"]))
     return tuple(found)
 
 
-def _pace(tools: Tools, phase: str, base: Half, pruned: Half, threads: int) -> Pace:
+def _pace(tools: Tools, phase: str, base: Half, pruned: Half) -> Pace:
     unit = "s/token"
-    how = "" if threads == 1 else f" on {threads} threads"
     return Pace(
-        engine=f"{tools.runtime.name} {tools.runtime.version}{how}",
+        engine=f"{tools.runtime.name} {tools.runtime.version}",
         phase=phase,
         base=centre(base.cpu, unit=unit),
         pruned=centre(pruned.cpu, unit=unit),

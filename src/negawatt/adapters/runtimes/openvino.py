@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from negawatt.adapters.runtimes.artifact import (
@@ -18,14 +19,14 @@ from negawatt.adapters.runtimes.artifact import (
 from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
-from negawatt.adapters.runtimes.openvino_graph import LAYOUTS
+from negawatt.adapters.runtimes.openvino_graph import LAYOUTS, Single
 from negawatt.adapters.runtimes.openvino_inputs import round_inputs
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 from negawatt.core.appetite import Appetite
 from negawatt.core.caches import Cache, CacheLayout, offered
-from negawatt.core.errors import OutputError
+from negawatt.core.errors import OutputError, RuntimeUnavailable
 from negawatt.core.protocols import Kernel, RunOptions, Session
 from negawatt.core.records import Format, InputGrid, QuantisedWeight
 
@@ -45,7 +46,7 @@ class OpenVinoRuntime:
     """
 
     def __init__(self) -> None:
-        self._survived: set[tuple[str, ...]] = set()
+        self._tried: dict[tuple[str, ...], RunOptions] = {}  # what survived a trial
 
     @property
     def name(self) -> str:
@@ -174,7 +175,7 @@ class OpenVinoRuntime:
         offered(options.cache, self.caches, self.name)
         graph = artifact / _GRAPH
         if any(map(_multiplied_wide, manifest.layers.values())):
-            self._try_first(["session", str(graph)], manifest.digest, options)
+            options = self._survived(["session", str(graph)], manifest.digest, options)
         core, size = ov.Core(), manifest.files[_WEIGHTS]
         if any(port.get_any_name() == "beam_idx" for port in core.read_model(graph).inputs):
             return OpenVinoSession(core, graph, options, size)
@@ -191,14 +192,29 @@ class OpenVinoRuntime:
         """
         if fmt.name == _WIDE:
             task = ["kernel", str(rows), str(cols), fmt.name]
-            self._try_first(task, "", options)
+            options = self._survived(task, "", options)
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
 
-    def _try_first(self, task: list[str], digest: str, options: RunOptions) -> None:
+    def _survived(self, task: list[str], digest: str, options: RunOptions) -> RunOptions:
+        """`options` where 16-bit weights survive them, else the same with products in 32 bits.
+
+        Raises:
+            RuntimeUnavailable: neither is survived.
+        """
+        if not is_risky(options):
+            return options
         key = (*task, digest, options.precision, options.steps, options.cache)
-        if is_risky(options) and key not in self._survived:
-            attempt(task, options)
-            self._survived.add(key)
+        if key not in self._tried:
+            found = options
+            try:
+                attempt(task, found)
+            except RuntimeUnavailable:
+                if options.precision == "exact":
+                    raise
+                found = Single(**{one.name: getattr(options, one.name) for one in fields(options)})
+                attempt(task, found)
+            self._tried[key] = found
+        return self._tried[key]
 
 
 def _finish(graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def config(options: RunOptions) -> dict[str, object]:
             "KV_CACHE_PRECISION": "f32",
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         }
+    elif isinstance(options, Single):
+        chosen["INFERENCE_PRECISION_HINT"] = "f32"
     if options.cache != "own":
         layout = LAYOUTS[options.cache]
         chosen |= {
@@ -59,6 +62,11 @@ def config(options: RunOptions) -> dict[str, object]:
             "VALUE_CACHE_PRECISION": _WIDTHS[layout.values],
         }
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Single(RunOptions):
+    """Options of a session that multiplies in 32 bits, for 16 would end the process; else fast."""
 
 
 class CompiledGraph:

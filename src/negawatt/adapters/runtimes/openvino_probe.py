@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from negawatt.adapters.runtimes.openvino_graph import Single
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.protocols import RunOptions
@@ -34,12 +35,13 @@ def attempt(task: list[str], options: RunOptions) -> None:
 
     Args:
         task: `["session", FOLDER]` or `["kernel", ROWS, COLS, FORMAT]`.
-        options: Threads, precision and cache.
+        options: Threads, precision and cache; in 32 bits where they are `Single`.
 
     Raises:
         RuntimeUnavailable: the child did not survive.
     """
-    command = [sys.executable, "-m", __name__, json.dumps([task, encode(options)])]
+    asked = [task, encode(options), isinstance(options, Single)]
+    command = [sys.executable, "-m", __name__, json.dumps(asked)]
     child = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT, check=False
     )
@@ -52,17 +54,22 @@ def attempt(task: list[str], options: RunOptions) -> None:
 
 
 def main(argument: str) -> None:
-    """What the child does: load, read eight tokens, write one."""
+    """What the child does: load, read eight tokens, write one where the model writes."""
     import numpy as np
 
+    from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
     from negawatt.adapters.runtimes.openvino_engine import openvino as ov
     from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
     from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 
-    task, raw = json.loads(argument)
-    options = decode(RunOptions, raw)
+    task, raw, single = json.loads(argument)
+    options = decode(Single if single else RunOptions, raw)
     if task[0] == "session":
-        with OpenVinoSession(ov.Core(), Path(task[1]), options, 0) as session:
+        core, graph = ov.Core(), Path(task[1])
+        if not any(port.get_any_name() == "beam_idx" for port in core.read_model(graph).inputs):
+            OpenVinoEncoder(core, graph, options, 0).forward(np.zeros((1, 8), np.int64))
+            return
+        with OpenVinoSession(core, graph, options, 0) as session:
             session.forward(np.zeros((1, 8), np.int64), keep=1)
             session.forward(np.zeros((1, 1), np.int64))
         return

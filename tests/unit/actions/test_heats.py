@@ -1,0 +1,51 @@
+"""What happens when a variant that is only compared cannot be run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from negawatt.actions.optimize.heats import Heats
+from negawatt.core.errors import RuntimeUnavailable
+from negawatt.core.records import Format, Layer
+
+DEAD = RuntimeUnavailable("the engine does not survive it", fix="use two threads")
+LAYERS = (Layer("a", "linear", 8, 64), Layer("b", "linear", 8, 64))
+
+
+class Stubborn(Heats):
+    """Runs all variants but those of one role."""
+
+    def __init__(self, role: str) -> None:
+        order = SimpleNamespace(max_latency=None)
+        tools = SimpleNamespace(progress=lambda *_: None)
+        source = SimpleNamespace(layers=LAYERS)
+        prices = SimpleNamespace(order=order, tools=tools, source=source, haven=Format(8))
+        done = SimpleNamespace(name="uniform int8", selection=None, test=None)
+        super().__init__(prices, SimpleNamespace(step=lambda *_: done), None)  # type: ignore[arg-type]
+        self.role = role
+
+    def attempt(self, track: Any, entry: Any, label: str = "", **_: Any) -> Any:
+        if entry[1] == self.role:
+            raise DEAD
+        return SimpleNamespace(name=entry[0])
+
+
+def run(heats: Heats) -> list[str]:
+    track, model = SimpleNamespace(int8={}), SimpleNamespace(joint=lambda _: ())
+    formats = (Format(8), Format(4, 32))
+    return [trial.name for trial in heats.uniform(track, formats, model)]  # type: ignore[arg-type]
+
+
+def test_16_bits_that_an_engine_does_not_survive_are_left_out_and_told() -> None:
+    heats = Stubborn("base")
+    assert run(heats) == ["uniform int8", "uniform int4-g32-sym"]
+    assert heats.left_out == ["16 bit was not run: the engine does not survive it."]
+    assert run(Stubborn("nothing"))[1] == "16 bit"
+
+
+def test_a_variant_that_may_be_chosen_has_to_run() -> None:
+    with pytest.raises(RuntimeUnavailable, match="does not survive"):
+        run(Stubborn("uniform"))
