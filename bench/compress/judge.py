@@ -123,7 +123,7 @@ class Judge:
         row["bytes"] = variant.path.stat().st_size + variant.more_bytes
         row |= {"spent": dict(variant.spent), "told": dict(variant.told)}
         if "cpu_seconds" in variant.spent:
-            row["compress_j"] = encode(joules.scaled(variant.spent["cpu_seconds"]))
+            row["compress_j"] = encode(joules.scaled(variant.spent["cpu_seconds"], unit="J"))
         return row | self.quality(variant)
 
     def _kept(self, what: str, key: str) -> Path:
