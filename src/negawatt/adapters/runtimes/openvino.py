@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import ClassVar
 
 from negawatt.adapters.runtimes.artifact import (
     Manifest,
@@ -45,8 +46,10 @@ class OpenVinoRuntime:
     of the file that the system may drop.
     """
 
+    _dies: ClassVar[bool] = False  # of 16-bit products on one thread, in this process's trials
+
     def __init__(self) -> None:
-        self._tried: dict[tuple[str, ...], RunOptions] = {}  # what survived a trial
+        self._tried: set[tuple[str, ...]] = set()  # what survived a trial
 
     @property
     def name(self) -> str:
@@ -201,20 +204,19 @@ class OpenVinoRuntime:
         Raises:
             RuntimeUnavailable: neither is survived.
         """
-        if not is_risky(options):
+        if options.precision == "exact" or not is_risky(options):
             return options
-        key = (*task, digest, options.precision, options.steps, options.cache)
-        if key not in self._tried:
-            found = options
+        single = Single(**{one.name: getattr(options, one.name) for one in fields(options)})
+        key = (*task, digest, options.steps, options.cache)
+        if not self._dies and key not in self._tried:
             try:
-                attempt(task, found)
+                attempt(task, options)
             except RuntimeUnavailable:
-                if options.precision == "exact":
-                    raise
-                found = Single(**{one.name: getattr(options, one.name) for one in fields(options)})
-                attempt(task, found)
-            self._tried[key] = found
-        return self._tried[key]
+                attempt(task, single)
+                OpenVinoRuntime._dies = True  # it is the processor's way, not the model's
+            else:
+                self._tried.add(key)
+        return single if self._dies else options
 
 
 def _finish(graph: ov.Model, places: Mapping[str, Place], folder: Path) -> None:
