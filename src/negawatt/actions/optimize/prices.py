@@ -72,15 +72,15 @@ class Prices:
                 left.update(wanted.formats)
             alive = [fmt for fmt in wanted.formats if fmt.bits < 16 and fmt in left]
             bare = self.model(table, {})
-            energy = {fmt: sum(self._by_width(bare, fmt).values()) for fmt in alive}
+            taken = {fmt: self._by_width(bare, fmt) for fmt in alive}
+            energy = {fmt: sum(found.values()) for fmt, found in taken.items()}
             error = self.tools.workshop.call(stages.rounding, self.tools, self.source, alive)
             kept = list(shortlist(self.haven, energy, error, most=self.order.effort.formats))
-            widths = {layer.cols for layer in products(self.source.layers)}
             local = {
-                cols: {fmt: self._by_width(bare, fmt)[cols] for fmt in alive if fmt.fits(cols)}
-                for cols in sorted(widths)
+                cols: {fmt: taken[fmt][cols] for fmt in alive if fmt.fits(cols)}
+                for cols in sorted({layer.cols for layer in products(self.source.layers)})
             }
-            kept += local_bargains(kept, {k: v for k, v in local.items() if v}, error)
+            kept += local_bargains(kept, local, error)
             return [*kept, *(() if self.order.max_size is None else self.small(wanted, kept))]
 
         return tuple(journal.step("formats", list[Format], pick))

@@ -25,7 +25,7 @@ _Bytes = npt.NDArray[np.uint8]
 
 #: Storage type of every format the engine multiplies. Q4_1 and Q5_1 are left out: beside
 #: a minimum of their own, codes with a zero point cannot be stored exactly, and Q5_0 holds
-#: more at no more time than Q4_1. So is Q3_K, which takes more time than 4 bits do.
+#: more at no more time than Q4_1. So are Q3_K and Q2_K, which nobody has measured here.
 TYPES = {
     Format(8, BLOCK): Kind.Q8_0,
     Format(6, 16, nested=16): Kind.Q6_K,
