@@ -19,6 +19,7 @@ from negawatt.adapters.runtimes import openvino_graph, openvino_probe, openvino_
 from negawatt.adapters.runtimes.openvino import OpenVinoRuntime
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_graph import CompiledGraph, Single, config
+from negawatt.adapters.runtimes.openvino_kernel import width_inside
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
 from negawatt.core import registry
 from negawatt.core.codec import encode
@@ -132,6 +133,15 @@ def test_a_kernel_is_as_many_products_and_nothing_more(fmt: str) -> None:
     # Besides them only constants, the ports, and one change of width at the input.
     assert set(kinds) <= {"FullyConnected", "Const", "Input", "Output", "Reorder"}
     assert kinds.count("Reorder") <= 1
+
+
+def test_a_kernel_passes_on_what_its_options_multiply_in() -> None:
+    class Narrow:  # a processor that multiplies in 16 bits where it is left to choose
+        def get_property(self, *_asked: str) -> ov.Type:
+            return ov.Type.bf16
+
+    kinds: list[RunOptions] = [RunOptions(), Single(), RunOptions(precision="exact")]
+    assert [width_inside(Narrow(), one) for one in kinds] == ["bf16", "f32", "f32"]
 
 
 def test_a_kernel_is_compiled_for_the_rows_it_gets_and_for_no_others() -> None:

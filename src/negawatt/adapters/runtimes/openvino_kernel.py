@@ -54,7 +54,7 @@ class OpenVinoKernel:
         ]
         # In a model the next operation takes the product as it comes; without this
         # the engine would add a widening to float32 at every output.
-        narrow = _width_inside(core, options)
+        narrow = width_inside(core, options)
         results = [ops.result(ops.convert(p, narrow) if narrow != "f32" else p) for p in products]
         # Compiled graphs share its constants, so keeping it holds no weight twice.
         self._graph = ov.Model(results, [given], "products")
@@ -93,11 +93,10 @@ class OpenVinoKernel:
         return self._request
 
 
-def _width_inside(core: ov.Core, options: RunOptions) -> str:
+def width_inside(core: ov.Core, options: RunOptions) -> str:
     """The number format in which the engine passes activations on."""
-    if options.precision == "exact":
-        return "f32"
-    return str(core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name())
+    asked = config(options).get("INFERENCE_PRECISION_HINT")
+    return str(asked or core.get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name())
 
 
 def _weight(random: np.random.Generator, rows: int, cols: int, fmt: Format, name: str) -> ov.Node:
