@@ -279,6 +279,17 @@ class RoundsInputs(Protocol):
         """As `compress`, and what enters the layers in `inputs` is rounded when the model runs."""
 
 
+@runtime_checkable
+class RunsOtherwise(Protocol):
+    """A `Runtime` that runs some artifacts otherwise than elsewhere on some processors."""
+
+    def otherwise(self, artifact: Path, options: RunOptions) -> str:
+        """What it does with a session of `artifact` here, and why, in a sentence; empty: nothing.
+
+        Whoever publishes what such a session took says it beside the figures.
+        """
+
+
 class Measured(Protocol):
     """What some work took: a closed window, or several added up."""
 

@@ -360,7 +360,10 @@ def test_what_dies_of_16_bit_products_is_multiplied_in_32_bits(
     assert [type(one) for one in tried] == [RunOptions, Single]
     assert config(tried[1])["INFERENCE_PRECISION_HINT"] == "f32"
     OpenVinoRuntime().open(base, RunOptions(1)).close()  # once is enough, whatever the model
+    assert "in 32 bits" in OpenVinoRuntime().otherwise(base, RunOptions(1))
     assert len(tried) == 2
+    monkeypatch.setattr("negawatt.adapters.runtimes.openvino.is_risky", lambda _options: False)
+    assert OpenVinoRuntime().otherwise(base, RunOptions(2)) == ""
 
 
 def test_a_trial_is_made_once_and_only_for_wide_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from negawatt.actions.journal import Journal
@@ -20,7 +21,7 @@ from negawatt.actions.optimize.stages import Entry
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.problem import Choice, Problem, Sensitivity
 from negawatt.core.errors import RuntimeUnavailable
-from negawatt.core.protocols import Runtime
+from negawatt.core.protocols import RunsOtherwise, Runtime
 from negawatt.core.records import Format, Quality
 from negawatt.energy.model import EnergyModel
 from negawatt.energy.units import spread
@@ -41,7 +42,7 @@ class Heats:
 
     def __init__(self, prices: Prices, journal: Journal, reference: Path) -> None:
         self.prices, self.journal, self.reference = prices, journal, reference
-        self.left_out: list[str] = []  # what could not be run, and why, in sentences
+        self.told: list[str] = []  # what was run otherwise or not at all, and why, in sentences
         self._tried = 0
 
     def _load(self, *engines: Runtime) -> None:
@@ -106,9 +107,20 @@ class Heats:
                 if entry[1] != "base":
                     raise
                 # Nothing is chosen by it, and some engines do not survive it on some processors.
-                self.left_out.append(f"{_BASE} was not run: {error.what}.")
+                self.told.append(f"{_BASE} was not run: {error.what}.")
+            else:
+                self.told += self._otherwise(track) if entry[1] == "base" else []
         tools.progress("uniform", 1.0)
         return trials
+
+    def _otherwise(self, track: Track) -> list[str]:
+        """What the engine does otherwise here than elsewhere with 16 bits, once they have run."""
+        tools = self.prices.tools
+        if not isinstance(tools.runtime, RunsOtherwise):
+            return []
+        ask = partial(tools.workshop.call, stages.wide_otherwise, tools, track)
+        said: str = self.journal.step(f"otherwise {_BASE}{self._under}", str, ask)
+        return [f"{_BASE}: {said}."] if said else []
 
     def attempt(
         self,

@@ -50,7 +50,7 @@ class OptimizeJob:
         self.order, self.tools, self.work, self.source = order, tools, work, source
         self.prices = Prices(order, tools, source)
         self.checks: list[Check] = []
-        self.left_out: tuple[str, ...] = ()  # trials that could not be run, in sentences
+        self.told: tuple[str, ...] = ()  # trials run otherwise or not at all, in sentences
         self.held = tools.workshop.held
 
     @property
@@ -101,7 +101,7 @@ class OptimizeJob:
         heats = Heats(self.prices, self.journal, self.reference_folder)
         self.track = track = replace(track, threads=heats.threads(track))
         uniform = heats.uniform(track, formats, bare)
-        self.left_out = tuple(heats.left_out)
+        self.told = tuple(heats.told)
         model = self.prices.calibrated(table, uniform)
         remember(
             self.tools.cache, model, architecture=self.source.architecture, threads=track.threads

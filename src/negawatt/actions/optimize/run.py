@@ -79,7 +79,7 @@ def _job(order: Order, tools: Tools, work: Path) -> tuple[Outcome, Evidence]:
     made = job.run()
     evidence, decision, _, alone = made
     plan = next(one.plan for one in evidence.trials if one.name == decision.choice)
-    notes += job.left_out
+    notes += job.told
     notes += second_look.notes(plan, source.layers, tools.runtime)
     if found is not None:
         notes += rival_notes(job, found, plan, alone)

@@ -28,7 +28,7 @@ from negawatt.compress.bank import WeightBank
 from negawatt.compress.problem import Choice, Problem, Sensitivity, budgets
 from negawatt.core.errors import UsageError
 from negawatt.core.outcome import Role
-from negawatt.core.protocols import RunOptions, Runtime
+from negawatt.core.protocols import RunOptions, RunsOtherwise, Runtime
 from negawatt.core.records import Format, Layer, Quality
 from negawatt.energy import costs
 from negawatt.energy.costs import CostTable, Wanted
@@ -241,6 +241,13 @@ def race(tools: Tools, track: Track, entry: Entry, quality: tuple[Quality, Quali
     """Race a variant against uniform int8."""
     del tools
     return track.run(*entry, quality)
+
+
+def wide_otherwise(tools: Tools, track: Track) -> str:
+    """What the engine does otherwise with 16 bits here than elsewhere; empty: nothing."""
+    if not isinstance(tools.runtime, RunsOtherwise):
+        return ""
+    return tools.runtime.otherwise(track.converted, RunOptions(threads=track.threads))
 
 
 def race_int8(tools: Tools, track: Track, base: Path, quality: tuple[Quality, Quality]) -> Trial:

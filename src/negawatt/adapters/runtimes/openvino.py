@@ -177,8 +177,7 @@ class OpenVinoRuntime:
         options = as_meant(artifact, options, self.caches)
         offered(options.cache, self.caches, self.name)
         graph = artifact / _GRAPH
-        if any(map(_multiplied_wide, manifest.layers.values())):
-            options = self._survived(["session", str(graph)], manifest.digest, options)
+        options = self._chosen(artifact, manifest, options)
         core, size = ov.Core(), manifest.files[_WEIGHTS]
         if any(port.get_any_name() == "beam_idx" for port in core.read_model(graph).inputs):
             return OpenVinoSession(core, graph, options, size)
@@ -197,6 +196,27 @@ class OpenVinoRuntime:
             task = ["kernel", str(rows), str(cols), fmt.name]
             options = self._survived(task, "", options)
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
+
+    def otherwise(self, artifact: Path, options: RunOptions) -> str:
+        """Products of 16-bit weights are in 32 bits where those in 16 end the process.
+
+        Raises:
+            NotAModel, BrokenWeights, RuntimeUnavailable: as `open`.
+        """
+        manifest = unseal(artifact, self.name)
+        options = as_meant(artifact, options, self.caches)
+        if not isinstance(self._chosen(artifact, manifest, options), Single):
+            return ""
+        return (
+            "OpenVINO multiplied 16-bit weights in 32 bits: on one thread, products in 16 bits end "
+            "the process on this processor. Elsewhere 16 bits may take less time than here"
+        )
+
+    def _chosen(self, artifact: Path, manifest: Manifest, options: RunOptions) -> RunOptions:
+        """How a session with `options` is run here."""
+        if not any(map(_multiplied_wide, manifest.layers.values())):
+            return options
+        return self._survived(["session", str(artifact / _GRAPH)], manifest.digest, options)
 
     def _survived(self, task: list[str], digest: str, options: RunOptions) -> RunOptions:
         """`options` where 16-bit weights survive them, else the same with products in 32 bits.
