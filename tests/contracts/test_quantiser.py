@@ -20,6 +20,7 @@ FORMATS = [
     for bits, group in [(2, 16), (3, 32), (4, 32), (4, 0), (5, 32), (6, 16), (8, 0)]
     for symmetric in (True, False)
 ] + [Format(4, 32, levels="nl"), Format(6, 16, nested=2), Format(4, 32, symmetric=False, nested=5)]
+FORMATS += [Format(4, 32, levels="nl", nested=5)]
 COLS = 160  # wider than a block of columns
 
 anyone = pytest.mark.parametrize("method", [named(name) for name in known()], ids=list(known()))

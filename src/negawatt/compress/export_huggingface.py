@@ -290,7 +290,7 @@ def _remarks(anatomy: Anatomy, stored: Mapping[str, StoredLayer], reader: Reader
             folded[pair] = folded.get(pair, 0) + 1
     for (chosen, kept), count in folded.items():
         told = f"{count} layers chosen as {chosen} are stored as {kept}: the same values at "
-        if chosen.nested:
+        if chosen.nested and not chosen.levels:
             more = (16 - 8 - 16 / chosen.nested) / chosen.group
             remarks.append(
                 f"{told}{more:.2g} bits more per weight, each scale being kept by itself"

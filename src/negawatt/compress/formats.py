@@ -14,7 +14,7 @@ _SAMPLED_LAYERS = 6
 _SAMPLED_ROWS = 256
 _COARSE = 1.6  # times the error of the finest format as wide
 _EQUAL = 0.02  # relative difference of energies that timings do not tell apart
-_MUCH = 0.1  # of the energy of some layers, for which one more format is worth searching
+_MUCH = 0.1  # of what some layers take, for which one more format is worth searching
 
 
 def rounding_error(
@@ -94,8 +94,10 @@ def shortlist(
 
 def local_bargains(
     kept: Sequence[Format],
-    energy: Mapping[int, Mapping[Format, float]],
+    cost: Mapping[int, Mapping[Format, float]],
     error: Mapping[Format, float],
+    *,
+    much: float = _MUCH,
 ) -> list[Format]:
     """Formats that fit some layers only, and are much cheaper there than all that are kept.
 
@@ -103,8 +105,9 @@ def local_bargains(
 
     Args:
         kept: By `shortlist`.
-        energy: Of the layers of each width of rows, in each format that divides it. [J/token]
+        cost: Of the layers of each width of rows, in each format that divides it. [J/token or B]
         error: From `rounding_error`.
+        much: How much cheaper is much, as a share.
 
     >>> from negawatt.core.records import Format
     >>> a, b, c = Format(8), Format(4, 32), Format(4, 32, symmetric=False, nested=8)
@@ -113,13 +116,13 @@ def local_bargains(
     ['int4-g32x8-asym']
     """
     found: list[Format] = []
-    for costs in energy.values():
-        known = {fmt: cost for fmt, cost in costs.items() if fmt in error}
+    for costs in cost.values():
+        known = {fmt: one for fmt, one in costs.items() if fmt in error}
         least = min((known[fmt] for fmt in kept if fmt in known), default=0.0)
         fine = [
             fmt
             for fmt in known
-            if known[fmt] < least * (1 - _MUCH)
+            if known[fmt] < least * (1 - much)
             and all(error[fmt] <= _COARSE * error[one] for one in known if one.bits == fmt.bits)
         ]
         best = min(fine, key=costs.__getitem__, default=None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHRINK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 # The same for uneven levels, whose outermost gaps are wide: an extreme may lie beyond or short.
 _STRETCH = (1.2, 1.1, 1.0, 0.9, 0.8, 0.7)
-_LEAST_POWER = -24  # of two, in 16 bits
+_LEAST_POWER, _FRACTION, _LARGEST = -24, 11, 65504.0  # 16 bits: least power of two, digits, end
 _REFITS = 3  # of scales to the levels chosen, where these are uneven
 
 
@@ -188,22 +188,26 @@ def kept(scale: Tensor, fmt: Format) -> Tensor:
     """Scales [rows, groups] as the format keeps them: in 16 bits, or as nested multiples.
 
     >>> kept(torch.tensor([[1.0, 0.3]]), Format(6, 16, nested=2))
-    tensor([[1.0000, 0.2969]])
+    tensor([[1.0020, 0.2988]])
     """
     scale = safe(scale)
     return _multiples(scale, fmt, least=1.0) if fmt.nested else scale
 
 
 def _multiples(values: Tensor, fmt: Format, *, least: float = 0.0) -> Tensor:
-    """The nearest multiples of one power of two in each set of groups, [rows, groups].
+    """The nearest multiples of one number in each set of groups, [rows, groups].
 
-    The power is the one that the largest of a set needs, so that it can be told from the multiples.
+    The number has as few bits as leave each of its multiples exact in 16 bits, and is the least
+    of these that reaches the largest value of the set.
     """
-    bits = 6 if fmt.has_minimum else 7  # of a multiple beside its sign
+    most = fmt.most_multiples
     sets = values.reshape(len(values), -1, fmt.nested)
-    _, exponent = torch.frexp(sets.abs().amax(-1, keepdim=True))
-    unit = torch.exp2((exponent - bits).clamp_min(_LEAST_POWER).float())
-    times = (sets / unit).round_().abs_().clamp_(least, 2**bits - 1)
+    wanted = sets.abs().amax(-1, keepdim=True) / most
+    _, exponent = torch.frexp(wanted)
+    last = (exponent - (_FRACTION - most.bit_length())).clamp_min(_LEAST_POWER).float().exp2_()
+    unit = (wanted / last).ceil_().clamp_min_(1.0).mul_(last)
+    times = (sets / unit).round_().abs_().clamp_(least, most)
+    times = torch.minimum(times, (_LARGEST / unit).floor_())
     return times.copysign_(sets).mul_(unit).reshape(values.shape)
 
 

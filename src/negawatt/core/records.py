@@ -77,9 +77,9 @@ class Format:
     neighbours along a row, one 16-bit scale (and a zero point, as wide as a
     code, unless symmetric). `group` 0 means one scale for the whole row. `levels`
     names a table of `negawatt.core.levels` where codes are no counts but indices.
-    Where scales are `nested`, so many neighbouring groups keep one power of two of
-    16 bits between them, and each a signed 8-bit multiple of it. Asymmetric groups then
-    have no zero point but a minimum, which is kept in the same way; both multiples have 6 bits.
+    Where scales are `nested`, so many neighbouring groups keep one number of 16 bits between
+    them, and each a signed multiple of it: of 8 bits, of 6 where levels are named. Asymmetric
+    groups then have no zero point but a minimum, kept in the same way; both multiples have 6 bits.
 
     >>> Format(4, 64, symmetric=False).name
     'int4-g64-asym'
@@ -87,8 +87,8 @@ class Format:
     'nl4-g32'
     >>> Format(6, 16, nested=16).name, Format(6, 16, nested=16).bits_per_weight(2048)
     ('int6-g16x16-sym', 6.5625)
-    >>> Format.parse("int4-g32x8-asym").bits_per_weight(2048)
-    4.5
+    >>> [Format.parse(name).bits_per_weight(2048) for name in ("int4-g32x8-asym", "nl4-g32x8")]
+    [4.5, 4.25]
     >>> Format.parse("int4-g64-asym").bits_per_weight(576)
     4.3125
     >>> Format.parse("bf16").bits_per_weight(576)
@@ -102,10 +102,9 @@ class Format:
     nested: int = 0
 
     def __post_init__(self) -> None:
-        if self.nested and (not self.group or self.levels):
+        if self.nested and not self.group:
             raise UsageError(
-                "scales are nested over groups, of levels that are even",
-                fix="give a group and no levels, for example int6-g16x16-sym",
+                "scales are nested over groups", fix="give a group, for example int6-g16x16-sym"
             )
         if self.levels and not (
             self.symmetric and len(TABLES.get(self.levels, ())) == 2**self.bits
@@ -155,6 +154,11 @@ class Format:
         return self.nested > 0 and not self.symmetric
 
     @property
+    def most_multiples(self) -> int:
+        """How many times the number it is nested in a scale is at most."""
+        return 63 if self.has_minimum else 31 if self.levels else 127
+
+    @property
     def middle(self) -> int:
         """The zero point of every group where none is stored."""
         return 0 if self.levels else 1 << (self.bits - 1)
@@ -164,7 +168,7 @@ class Format:
         if self.bits == 16:
             return 16.0
         if self.nested:
-            numbers, multiples = (2, 12) if self.has_minimum else (1, 8)
+            numbers, multiples = (2, 12) if self.has_minimum else (1, 6 if self.levels else 8)
             return self.bits + (multiples + 16 * numbers / self.nested) / self.group
         per_group = 16 + (0 if self.symmetric else self.bits)
         return self.bits + per_group / (self.group or cols)

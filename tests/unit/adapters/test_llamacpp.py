@@ -57,10 +57,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def some_codes(rows: int, cols: int, fmt: Format) -> QuantisedWeight:
     random = np.random.default_rng(rows + cols + fmt.bits)
     groups = cols // fmt.group
+    codes = random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8)
+    signs = random.choice([-1, 1], (rows, groups)) if fmt.levels else 1
     return QuantisedWeight(
         fmt,
-        random.integers(0, 2**fmt.bits, (rows, cols), dtype=np.uint8),
-        (random.integers(32, 64, (rows, groups)) / 64).astype(np.float16),
+        codes,
+        (signs * random.integers(16, 32, (rows, groups)) / 32).astype(np.float16),
         (random.integers(0, 64, (rows, groups)) / 8).astype(np.float16)
         if fmt.has_minimum
         else np.full((rows, groups), fmt.middle, np.uint8),
@@ -100,12 +102,15 @@ def test_uneven_levels_are_those_of_the_engines_own_package() -> None:
     np.testing.assert_array_equal(found[1, 16:], -0.25 * np.array(TABLES["nl"]))
 
 
-def test_nested_scales_may_be_of_any_size_and_sign() -> None:
+@pytest.mark.parametrize("name", ["int6-g16x16-sym", "nl4-g32x8"])
+def test_nested_scales_may_be_of_any_size_and_sign(name: str) -> None:
     """From the least number of 16 bits on, of which each is a multiple."""
-    scale = np.array([[1, -3, 127, 2] * 4, [-127, 64, 1, -1] * 4], np.float16)
+    fmt = Format.parse(name)
+    most, sets = fmt.most_multiples, fmt.nested // 4
+    times = np.array([[1, -3, most, 2] * sets, [-most, most // 2, 1, -1] * sets], np.float16)
     for power in (-24, -7, 8):
-        weight = some_codes(2, 256, Format(6, 16, nested=16))
-        weight = QuantisedWeight(weight.format, weight.codes, scale * 2.0**power, weight.zero)
+        weight = some_codes(2, 256, fmt)
+        weight = QuantisedWeight(fmt, weight.codes, times * 2.0**power, weight.zero)
         stored = blocks(weight, "x")
         found = gguf.dequantize(stored.data, stored.kind)
         np.testing.assert_array_equal(found, decoded(weight))
@@ -325,7 +330,9 @@ def test_heads_that_are_no_whole_blocks_are_said_so(base: Path) -> None:
         session.forward(np.array([[5]]))
 
 
-@pytest.mark.parametrize("name", ["int6-g16x16-sym", "int5-g32x8-asym", "int4-g32x8-asym"])
+@pytest.mark.parametrize(
+    "name", ["int6-g16x16-sym", "int5-g32x8-asym", "int4-g32x8-asym", "nl4-g32x8"]
+)
 def test_a_whole_model_in_blocks_of_256_is_that_of_the_decoded_weights(
     name: str, tmp_path: Path
 ) -> None:

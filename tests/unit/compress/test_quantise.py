@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from negawatt.compress.levels import Levels
-from negawatt.compress.quantise import dequantise, fit_grid, round_to_nearest
+from negawatt.compress.quantise import dequantise, fit_grid, kept, round_to_nearest
 from negawatt.core.errors import BrokenWeights
 from negawatt.core.levels import TABLES
 from negawatt.core.records import Format, QuantisedWeight
@@ -34,6 +34,7 @@ FORMATS = [
     for symmetric in (True, False)
 ] + [Format(4, group, levels="nl") for group in (16, 32)]
 BY_NAME = [fmt.name for fmt in FORMATS]
+NESTED = [Format.parse(name) for name in ("int6-g16x16-sym", "int4-g32x8-asym", "nl4-g32x8")]
 LEAST_SCALE = 2.0**-24  # the smallest number that 16 bits hold, and their step down there
 
 anyone = pytest.mark.parametrize("fmt", FORMATS, ids=BY_NAME)
@@ -225,3 +226,28 @@ def test_a_value_goes_to_the_nearest_uneven_level(values: list[float]) -> None:
     off = (given_[:, None] - table).abs().amin(1)
     torch.testing.assert_close((found - given_).abs(), off, rtol=0, atol=0)
     torch.testing.assert_close(levels.of(levels.codes(found), torch.float32), found)
+
+
+@given(data=st.data(), fmt=st.sampled_from(NESTED))
+def test_nested_scales_are_the_nearest_multiples_that_16_bits_hold(
+    data: st.DataObject, fmt: Format
+) -> None:
+    size = st.floats(LEAST_SCALE, 65504.0, width=32) | st.floats(2.0**-7, 2.0**-3, width=32)
+    wanted = torch.from_numpy(data.draw(arrays(np.float32, (2, fmt.nested), elements=size)))
+    signs = data.draw(arrays(np.float32, (2, fmt.nested), elements=st.sampled_from([1, -1])))
+    if not fmt.has_minimum:
+        wanted *= torch.from_numpy(signs)
+    found = kept(wanted, fmt)
+    assert torch.equal(found.half().float(), found)
+    whole = (found.double() * 2.0**24).long()
+    unit = torch.from_numpy(np.gcd.reduce(whole.numpy(), axis=-1))[:, None]
+    assert int((whole // unit).abs().max()) <= fmt.most_multiples
+    # Of the numbers that reach the largest it is the least one, rounded up.
+    digits = 11 - fmt.most_multiples.bit_length()
+    largest = wanted.half().float().abs().amax(-1, keepdim=True)
+    step = largest / fmt.most_multiples * (1 + 2.0 ** (1 - digits))
+    bearable = (step / 2).clamp_min(LEAST_SCALE)
+    near = ((found - wanted).abs() <= bearable * 1.001) | (found.abs() <= step)
+    # Beyond what 16 bits hold there is nothing to go to.
+    assert bool((near | (largest > 65504.0 - 2 * step)).all())
+    assert torch.equal(found.sign(), wanted.sign())

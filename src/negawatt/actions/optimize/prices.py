@@ -29,6 +29,7 @@ from negawatt.energy.units import Unit, units
 from negawatt.models.source import ModelSource
 
 _WIDE = 16  # bits
+_FEWER = 0.05  # of the bytes of some layers, for which one more format is worth searching
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +102,22 @@ class Prices:
     def small(self, wanted: Wanted, kept: Sequence[Format]) -> list[Format]:
         """Formats that save the most bytes per error, beside those `kept` for their joules."""
         narrow = [fmt for fmt in wanted.formats if fmt.bits < _WIDE]
-        size = {
-            fmt: sum(
-                fitting(layer, fmt, self.haven).bytes(layer.rows, layer.cols)
-                for layer in products(self.source.layers)
-            )
-            for fmt in narrow
-        }
+        layers = products(self.source.layers)
+
+        def size(fmt: Format, cols: int) -> float:
+            """Of the layers of one width, or of all of them for 0. [B]"""
+            fitted = [(one, fitting(one, fmt, self.haven)) for one in layers]
+            return sum(f.bytes(one.rows, one.cols) for one, f in fitted if cols in (0, one.cols))
+
         error = self.tools.workshop.call(stages.rounding, self.tools, self.source, narrow)
-        found = shortlist(self.haven, size, error, most=self.order.effort.formats)
-        return [fmt for fmt in found if fmt not in kept]
+        whole = {fmt: size(fmt, 0) for fmt in narrow}
+        found = [*kept, *shortlist(self.haven, whole, error, most=self.order.effort.formats)]
+        local = {
+            cols: {fmt: size(fmt, cols) for fmt in narrow if fmt.fits(cols)}
+            for cols in sorted({one.cols for one in layers})
+        }
+        found += local_bargains(found, local, error, much=_FEWER)
+        return [fmt for fmt in dict.fromkeys(found) if fmt not in kept]
 
     def calibrated(self, table: CostTable, uniform: list[Trial]) -> EnergyModel:
         """The table, calibrated on the whole models that have been run."""

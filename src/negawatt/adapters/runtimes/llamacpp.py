@@ -62,7 +62,7 @@ class LlamaCppRuntime:
 
     @property
     def formats(self) -> Sequence[Format]:
-        """16 bits, and what the engine calls Q8_0, Q6_K, Q5_0, Q4_0 and IQ4_NL."""
+        """16 bits, and what the engine calls Q8_0, Q6_K, Q5_0, Q5_K, Q4_0, Q4_K, IQ4_NL, IQ4_XS."""
         return (Format(16), *TYPES)
 
     @property

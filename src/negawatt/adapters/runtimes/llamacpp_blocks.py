@@ -4,6 +4,7 @@ Layouts are those of ggml's public format description. Blocks of 32: a half-prec
 fifth bits where there are five, then the codes. Blocks of 256 keep multiples of half-precision
 numbers. Q6_K: low halves of the codes, high quarters, sixteen multiples, their number. Q4_K and
 Q5_K: the numbers of scales and minima, eight multiples of each in 6 bits, fifth bits, codes.
+IQ4_XS: the number, upper quarters and lower halves of eight multiples in 6 bits, codes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ TYPES = {
     Format(4, BLOCK): Kind.Q4_0,
     Format(4, BLOCK, levels="nl"): Kind.IQ4_NL,
     Format(4, BLOCK, symmetric=False, nested=8): Kind.Q4_K,
+    Format(4, BLOCK, levels="nl", nested=8): Kind.IQ4_XS,
 }
 
 
@@ -72,6 +74,8 @@ def blocks(weight: QuantisedWeight, name: str) -> Stored:
         codes, scale, zero = (part[at : at + _ROWS] for part in whole)
         if fmt.has_minimum:
             parts.append(_with_minima(codes, (scale, zero), fmt.bits, name))
+        elif fmt.nested and fmt.levels:
+            parts.append(_uneven(codes, scale, name))
         elif fmt.nested:
             parts.append(_six_bits(codes, scale, name))
         else:
@@ -85,7 +89,7 @@ def _with_minima(
     """Four or five bits: codes of two groups side by side, 64 after 64."""
     rows, cols = codes.shape
     shape = rows, cols // LARGE
-    found = [nested(part.reshape(*shape, -1), name, 6) for part in grid]
+    found = [nested(part.reshape(*shape, -1), name, 63) for part in grid]
     scale, least = (times.view(np.uint8) for _, times in found)
     fields = [_halves(unit) for unit, _ in found]
     # Of the second four groups, the upper two bits lie above the 6 bits of the first four.
@@ -115,15 +119,29 @@ def _six_bits(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Byte
     return np.concatenate(fields, axis=-1).reshape(rows, -1)
 
 
+def _uneven(codes: _Bytes, scale: npt.NDArray[np.float16], name: str) -> _Bytes:
+    """Indices into the table, as in blocks of 32; multiples are counted from -32."""
+    rows, cols = codes.shape
+    shape = rows, cols // LARGE
+    unit, times = nested(scale.reshape(*shape, -1), name, 31)
+    times = (times + 32).astype(np.uint16)
+    tops = np.bitwise_or.reduce((times >> 4) << np.arange(0, 16, 2, dtype=np.uint16), axis=-1)
+    low = (times & 15).astype(np.uint8)
+    fields = [_halves(unit), tops[..., None].astype("<u2").view(np.uint8)]
+    fields.append(low[..., ::2] | (low[..., 1::2] << np.uint8(4)))
+    fields.append(_by_halves(codes.reshape(*shape, -1, BLOCK)).reshape(*shape, -1))
+    return np.concatenate(fields, axis=-1).reshape(rows, -1)
+
+
 def nested(
-    scale: npt.NDArray[np.float16], name: str, bits: int = 7
+    scale: npt.NDArray[np.float16], name: str, most: int = 127
 ) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int8]]:
-    """The power of two that scales or minima are multiples of, and how many times it they are.
+    """The number that scales or minima are multiples of, and how many times it they are.
 
     Args:
         scale: [rows, blocks, groups of a block].
         name: Of the layer.
-        bits: Of a multiple beside its sign; with 6 there is none.
+        most: The largest multiple; with 63 none is below zero.
 
     Raises:
         UsageError: they are no whole multiples.
@@ -131,16 +149,16 @@ def nested(
     >>> nested(np.array([[[100.0, -7.0]]], np.float16), "a layer")
     (array([[1.]], dtype=float16), array([[[100,  -7]]], dtype=int8))
     """
-    wide = scale.astype(np.float32)
-    _, exponent = np.frexp(np.abs(wide).max(-1))
-    unit = np.exp2(np.maximum(exponent - bits, -24).astype(np.float32))
-    times = wide / unit[..., None]
-    if not bool((times == np.rint(times)).all()) or (bits < 7 and bool((times < 0).any())):
+    # Whole numbers of what 16 bits tell apart at all: their greatest common divisor fits too.
+    whole = np.ldexp(scale.astype(np.float64), 24).astype(np.int64)
+    unit = np.maximum(np.gcd.reduce(whole, axis=-1), 1)
+    times = whole // unit[..., None]
+    if bool((np.abs(times) > most).any()) or (most == 63 and bool((times < 0).any())):
         raise UsageError(
-            f"{name} has scales that are no multiples of one power of two in each {LARGE} weights",
+            f"{name} has scales that are no multiples of one number in each {LARGE} weights",
             fix="round it with negawatt's own methods, which choose such scales",
         )
-    return unit.astype(np.float16), times.astype(np.int8)
+    return np.ldexp(unit, -24).astype(np.float16), times.astype(np.int8)
 
 
 def _rows(codes: _Bytes, scale: npt.NDArray[np.float16], bits: int) -> _Bytes:
@@ -152,10 +170,14 @@ def _rows(codes: _Bytes, scale: npt.NDArray[np.float16], bits: int) -> _Bytes:
     else:
         if bits == 5:
             fields.append(np.packbits(grouped >> 4, axis=-1, bitorder="little"))
-        low = grouped & np.uint8(15)
-        # The first half of a block lies in the low half of its bytes.
-        fields.append(low[..., : BLOCK // 2] | (low[..., BLOCK // 2 :] << np.uint8(4)))
+        fields.append(_by_halves(grouped))
     return np.concatenate(fields, axis=-1).reshape(rows, -1)
+
+
+def _by_halves(groups: _Bytes) -> _Bytes:
+    """The first half of a block lies in the low half of its bytes."""
+    low = groups & np.uint8(15)
+    return low[..., : BLOCK // 2] | (low[..., BLOCK // 2 :] << np.uint8(4))
 
 
 def _halves(values: npt.NDArray[np.floating]) -> _Bytes:

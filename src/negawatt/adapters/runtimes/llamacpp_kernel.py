@@ -241,8 +241,8 @@ def _matrix(
         return _BF16, bits.view(np.uint8)
     groups = cols // (fmt.group or cols)
     codes = random.integers(0, 1 << fmt.bits, (rows, cols), dtype=np.uint8)
-    # Multiples of one power of two, so that nested scales can be stored too.
-    scale = (random.integers(32, 64, (rows, groups)) / 64).astype(np.float16)
+    # Multiples of one number, so that nested scales can be stored too.
+    scale = (random.integers(16, 32, (rows, groups)) / 32).astype(np.float16)
     zero = np.full((rows, groups), fmt.middle, np.uint8)
     if fmt.has_minimum:
         zero = zero.astype(np.float16)
