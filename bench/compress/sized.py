@@ -25,7 +25,7 @@ from negawatt.core.records import QuantisedWeight
 from negawatt.models.load import load_reference
 
 #: Sizes tried: bits of a weight, all overheads and what stays at 16 bits counted.
-BITS = (8.0, 7.25, 6.5, 6.0, 5.5)
+BITS = (8.4, 8.0, 7.25, 6.5, 6.0, 5.5, 5.3)
 
 
 class Sized(Bench):

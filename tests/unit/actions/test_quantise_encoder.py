@@ -209,14 +209,20 @@ def test_a_classifier_with_inputs_of_8_bits_is_compared_on_many_texts(
 
 
 def plain(name: str, out: Path, tokens: NDArray[np.int64]) -> Any:
-    """What an artifact says in the engine itself, with nothing of ours."""
+    """What an artifact says in the engine itself, with nothing of ours but how to ask for sums."""
     asked = {"tokens": tokens, "mask": np.ones_like(tokens)}
     if name == "openvino":
         core = pytest.importorskip("openvino").Core()
-        hint = {"INFERENCE_PRECISION_HINT": "f32"}
+        from negawatt.adapters.runtimes.openvino_inputs import AS_NUMBERS, adds_up
+
+        hint = {"INFERENCE_PRECISION_HINT": "f32"} | ({} if adds_up() else AS_NUMBERS)
         return core.compile_model(out / "model.xml", "CPU", hint)(asked)["ending"]
     engine = pytest.importorskip("onnxruntime")
-    session = engine.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    from negawatt.adapters.runtimes.onnx_engine import EXACT_SUMS
+
+    told = engine.SessionOptions()
+    told.add_session_config_entry(*EXACT_SUMS)
+    session = engine.InferenceSession(out / "model.onnx", told, providers=["CPUExecutionProvider"])
     return session.run(None, asked)[0]
 
 

@@ -114,3 +114,40 @@ def test_the_runtimes_say_what_they_round() -> None:
     for name in (*ENGINES, "torch"):
         assert isinstance(engine(name), RoundsInputs)
     assert not isinstance(registry.load(registry.RUNTIMES, "llamacpp"), RoundsInputs)
+
+
+def test_a_trial_finds_sums_that_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    from negawatt.adapters.runtimes import openvino_inputs as inputs
+
+    class Core:
+        """Adds up as little as a processor without instructions for codes."""
+
+        def compile_model(self, *_given: Any) -> Any:
+            return lambda _asked: [np.full((1, 1, 8), 32 * 16383.0)]
+
+    inputs.adds_up.cache_clear()
+    assert inputs.adds_up() in {True, False}  # of this processor
+    inputs.adds_up.cache_clear()
+    monkeypatch.setattr(inputs.ov, "Core", Core)
+    assert not inputs.adds_up()
+    inputs.adds_up.cache_clear()
+
+
+def test_codes_that_do_not_add_up_are_multiplied_as_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    from negawatt.adapters.runtimes import openvino, openvino_encoder
+
+    runtime, model = engine("openvino"), prepared(tmp_path, "BertModel")
+    weights, grids = made(model, balance=False)
+    wanted = said(TorchRuntime(), model, weights, grids, tmp_path)
+    for module in (openvino, openvino_encoder):
+        monkeypatch.setattr(module, "adds_up", lambda: False)
+    got = said(runtime, model, weights, grids, tmp_path)
+    np.testing.assert_allclose(got, wanted, rtol=1e-2, atol=1e-2)
+    assert "in 32 bits" in runtime.otherwise(tmp_path / "openvino", RunOptions())
+    assert runtime.otherwise(tmp_path / "openvino-wide", RunOptions(2)) == ""
+    monkeypatch.setattr(openvino, "adds_up", lambda: True)
+    assert runtime.otherwise(tmp_path / "openvino", RunOptions(2)) == ""

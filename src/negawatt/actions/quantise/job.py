@@ -25,7 +25,7 @@ from negawatt.compress.bank import WeightBank
 from negawatt.compress.quantised import Quantised, plan_of
 from negawatt.core.errors import NumericsGateFailed, UsageError
 from negawatt.core.estimate import Estimate
-from negawatt.core.protocols import Runtime
+from negawatt.core.protocols import RunsOtherwise, Runtime
 from negawatt.core.records import Format, InputGrid, Quality, Workload
 from negawatt.meters import measure
 from negawatt.models.licence import licence_of
@@ -325,6 +325,9 @@ class Job:
                     fix="report it with `negawatt doctor --json`; the other artifacts are good",
                 )
             written[name] = out.name
+            if isinstance(engine, RunsOtherwise) and name in self.targets:
+                said = shop.call(tasks.otherwise, tools, engine, out)
+                self.remarks += [f"{said}."] if said else []
         tools.progress("export", 1.0)
         return written
 

@@ -17,7 +17,7 @@ from negawatt.actions.optimize.order import Order, Tools
 from negawatt.actions.optimize.stages import context_of
 from negawatt.compress.bank import BankView, WeightBank
 from negawatt.core.errors import UsageError
-from negawatt.core.protocols import RoundsInputs, RunOptions, Runtime, Session
+from negawatt.core.protocols import RoundsInputs, RunOptions, RunsOtherwise, Runtime, Session
 from negawatt.core.records import ENCODERS, Format, InputGrid, Quality
 from negawatt.models.corpus import Corpus, split
 from negawatt.models.load import load_tokenizer
@@ -229,6 +229,11 @@ def write_served(
     exact = RunOptions(threads=tools.cores, precision="exact", steps="read")
     with engine.open(out, exact) as session:
         return np.asarray(session.forward(tokens))
+
+
+def otherwise(tools: Tools, engine: RunsOtherwise, artifact: Path) -> str:
+    """What an engine does otherwise with an artifact here than elsewhere; empty: nothing."""
+    return engine.otherwise(artifact, RunOptions(threads=tools.cores))
 
 
 def build(tools: Tools, source: ModelSource, weights: BankView, place: Path) -> None:

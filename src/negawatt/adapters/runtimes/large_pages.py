@@ -28,6 +28,7 @@ _DEFAULT = 0  # MPOL_DEFAULT: memory of whichever node the thread runs on
 _COLLAPSE = 25  # MADV_COLLAPSE of Linux 6.1, which Python's mmap does not name
 
 Span = tuple[int, int]  # first address, and the one behind the last
+_NONE: Span = (sys.maxsize, sys.maxsize)
 
 
 class Allocated:
@@ -113,18 +114,25 @@ def _anonymous() -> list[Span]:
 
 
 def _apart(spans: Sequence[Span], others: Sequence[Span]) -> Iterator[Span]:
-    """What `spans` cover and `others` do not; both in order.
+    """What `spans` cover and `others` do not; both in order, and each apart from one another.
+
+    Thousands of both are usual, so each is passed once.
 
     >>> list(_apart([(0, 9), (20, 25)], [(2, 4), (8, 21)]))
     [(0, 2), (4, 8), (21, 25)]
     """
+    left = iter(others)
+    first, behind = next(left, _NONE)
     for start, end in spans:
         at = start
-        for first, behind in others:
-            if first < end and behind > at:
+        while first < end:
+            if behind > at:
                 if first > at:
                     yield at, first
                 at = behind
+            if behind > end:
+                break  # it may cover some of the next span too
+            first, behind = next(left, _NONE)
         if at < end:
             yield at, end
 

@@ -21,7 +21,7 @@ from negawatt.adapters.runtimes.openvino_compress import replace_weights
 from negawatt.adapters.runtimes.openvino_encoder import OpenVinoEncoder
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_graph import LAYOUTS, Single
-from negawatt.adapters.runtimes.openvino_inputs import round_inputs
+from negawatt.adapters.runtimes.openvino_inputs import adds_up, round_inputs, rounds_inputs
 from negawatt.adapters.runtimes.openvino_kernel import OpenVinoKernel
 from negawatt.adapters.runtimes.openvino_probe import attempt, is_risky
 from negawatt.adapters.runtimes.openvino_session import OpenVinoSession
@@ -198,12 +198,18 @@ class OpenVinoRuntime:
         return OpenVinoKernel(ov.Core(), rows, cols, fmt, copies=copies, options=options)
 
     def otherwise(self, artifact: Path, options: RunOptions) -> str:
-        """Products of 16-bit weights are in 32 bits where those in 16 end the process.
+        """Products are in 32 bits where those in 16 end the process, and those in 8 are wrong.
 
         Raises:
             NotAModel, BrokenWeights, RuntimeUnavailable: as `open`.
         """
         manifest = unseal(artifact, self.name)
+        if rounds_inputs(ov.Core().read_model(artifact / _GRAPH)) and not adds_up():
+            return (
+                "OpenVINO multiplied rounded inputs in 32 bits: its products of 8-bit codes do not "
+                "add up on this processor, which has no instructions for them. Elsewhere they may "
+                "take less time than here"
+            )
         options = as_meant(artifact, options, self.caches)
         if not isinstance(self._chosen(artifact, manifest, options), Single):
             return ""

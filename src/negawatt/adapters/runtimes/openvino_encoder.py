@@ -11,6 +11,7 @@ import numpy as np
 from negawatt.adapters.runtimes.decoding import checked
 from negawatt.adapters.runtimes.openvino_engine import openvino as ov
 from negawatt.adapters.runtimes.openvino_graph import config
+from negawatt.adapters.runtimes.openvino_inputs import AS_NUMBERS, adds_up, rounds_inputs
 from negawatt.core.errors import RuntimeUnavailable, UsageError
 from negawatt.core.protocols import RunOptions
 from negawatt.core.records import Array
@@ -35,7 +36,11 @@ class OpenVinoEncoder:
     def __init__(self, core: ov.Core, graph: Path, options: RunOptions, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
         try:
-            model = core.compile_model(core.read_model(graph), "CPU", config(options))
+            read = core.read_model(graph)
+            chosen = config(options)
+            if rounds_inputs(read) and not adds_up():
+                chosen |= AS_NUMBERS
+            model = core.compile_model(read, "CPU", chosen)
         except RuntimeError as error:
             raise RuntimeUnavailable(
                 f"OpenVINO cannot load {graph}: {error}", fix="convert the model again"
