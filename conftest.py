@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_collection_finish() -> None:
+    """Leave out of later collections what is here to stay.
+
+    Jobs collect garbage whenever they let go of a model, and with a million objects of libraries
+    and tests at hand each of these takes a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,6 +20,7 @@ from negawatt.actions.optimize.job import OptimizeJob
 from negawatt.actions.optimize.order import Effort, Order
 from negawatt.core.codec import decode, encode
 from negawatt.core.outcome import Outcome
+from negawatt.core.records import Workload
 from negawatt.models.cloze import Cloze
 from negawatt.models.quality import Reference
 
@@ -38,14 +39,14 @@ class Work:
     Args:
         name: Of the model, for people.
         folder: For everything kept.
-        found: What the search found.
+        found: What the search found; None where only its groundwork is done.
         search_cpu_s: CPU time of the search with all its measuring. [s]
         job: The finished job.
     """
 
     name: str
     folder: Path
-    found: Outcome
+    found: Outcome | None
     search_cpu_s: float
     job: OptimizeJob
 
@@ -137,11 +138,26 @@ def _searched(model: str, folder: Path, max_loss: float, effort: Effort) -> Outc
     )
 
 
+def unsearched(name: str, out: Path, max_loss: float = 0.2) -> OptimizeJob:
+    """A job of which nothing is done but its texts; the rest is made when it is asked for."""
+    model, folder = located(name, out), out / name.replace(":", "-").replace("/", "-")
+    folder.mkdir(parents=True, exist_ok=True)
+    seed = settings.load(dict(FLAGS)).run.seed
+    effort = Effort(budget_shares=SHARES, refinements=0)
+    return _opened(
+        Order(model, max_loss, Workload.parse("chat"), folder, seed, 1, effort=effort), folder
+    )
+
+
 def _job(found: Outcome, model: str, out: Path, effort: Effort) -> OptimizeJob:
     """The finished job, with its texts at hand."""
-    tools = wiring.tools(settings.load(dict(FLAGS)), lambda *_: None)
     facts = found.facts
     order = Order(model, facts.max_loss, facts.workload, out, facts.seed, 1, effort=effort)
+    return _opened(order, out)
+
+
+def _opened(order: Order, out: Path) -> OptimizeJob:
+    tools = wiring.tools(settings.load(dict(FLAGS)), lambda *_: None)
     job = OptimizeJob(order, tools, out / "work", stages.prepared(tools, order, out / "work"))
     _, job.reference_folder = job.convert()
     job.texts = job.read_texts()
