@@ -87,7 +87,11 @@ def adds_up() -> bool:
     weight = _codes(QuantisedWeight(Format(8), codes, *ends), "trial")
     largest = float(_LEVELS - 1)
     step = _step(given.output(0), InputGrid(0.0, largest))
-    graph = ov.Model([ops.result(ops.matmul(step, weight, transpose_a=False, transpose_b=True))], [given], "trial")
+    graph = ov.Model(
+        [ops.result(ops.matmul(step, weight, transpose_a=False, transpose_b=True))],
+        [given],
+        "trial",
+    )
     compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_NUM_THREADS": 1})
     found = compiled(np.full((1, 1, _TRIAL), largest, np.float32))[0]
     return bool(np.allclose(found, _TRIAL * largest * 127, rtol=0.02))

@@ -147,17 +147,24 @@ class TorchRuntime:
             seal(folder, Manifest(self.name, f"torch {self.version}", layers))
 
     def open(self, artifact: Path, options: RunOptions) -> Session:
-        """Load an artifact: bfloat16 when "fast", float32 when "exact"."""
+        """Load an artifact: bfloat16 when "fast", float32 when "exact".
+
+        Texts are read in float32 too where PyTorch has no quick products of 16 bits.
+        """
         import torch
 
         from negawatt.adapters.runtimes.huggingface import is_encoder, load, stored_dtype
         from negawatt.adapters.runtimes.torch_inputs import read_inputs, round_inputs
-        from negawatt.adapters.runtimes.torch_session import TorchEncoder, TorchSession
+        from negawatt.adapters.runtimes.torch_session import (
+            TorchEncoder,
+            TorchSession,
+            quick_halves,
+        )
         from negawatt.adapters.runtimes.torch_weights import install, read_codes
 
         manifest = unseal(artifact, self.name)
         offered(options.cache, self.caches, self.name)
-        exact = options.precision == "exact"
+        exact = options.precision == "exact" or (options.steps == "read" and not quick_halves())
         model = load(artifact, stored_dtype(artifact) if exact else torch.bfloat16)
         codes = artifact / _CODES
         coded = dict(read_codes(codes)) if _CODES in manifest.files else {}

@@ -1,0 +1,46 @@
+"""What is particular to PyTorch; what it shares with others is in the contract suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from negawatt.adapters.runtimes import torch_session
+from negawatt.adapters.runtimes.torch import TorchRuntime
+from negawatt.core.protocols import RunOptions, Steps
+
+TOKENS = np.random.default_rng(0).integers(0, 64, (1, 12))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("torch")
+    sizes = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64}
+    heads = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = AutoConfig.for_model("llama", **sizes, **heads)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder / "source")
+    TorchRuntime().convert(folder / "source", folder / "base")
+    return folder / "base"
+
+
+def said(base: Path, options: RunOptions) -> np.ndarray:
+    with TorchRuntime().open(base, options) as session:
+        return np.asarray(session.forward(TOKENS))
+
+
+@pytest.mark.parametrize(
+    ("capability", "steps", "wide"),
+    [("AVX2", "read", True), ("AVX2", "any", False), ("AVX512", "read", False)],
+)
+def test_texts_are_read_in_32_bits_where_16_take_longer(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capability: str, steps: Steps, wide: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert torch_session.quick_halves() == (capability != "AVX2")
+    exact = said(base, RunOptions(precision="exact"))
+    assert np.array_equal(said(base, RunOptions(steps=steps)), exact) == wide
