@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from negawatt.compress.quantise import dequantise
+from negawatt.models.halves import product
 
 if TYPE_CHECKING:
     from negawatt.compress.bank import WeightBank
@@ -55,7 +56,9 @@ class _GatedProduct(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gates: Tensor, weight: Tensor, deltas: Deltas) -> Tensor:
         ctx.save_for_backward(x, gates)
         ctx.weight, ctx.deltas = weight, deltas
-        return torch.cat([x @ block.T for _, block in _mixed(weight, gates, deltas)], dim=-1)
+        return torch.cat(
+            [product(x, block.T) for _, block in _mixed(weight, gates, deltas)], dim=-1
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
@@ -64,10 +67,10 @@ class _GatedProduct(torch.autograd.Function):
         grad_x, grad_gates = torch.zeros_like(x), torch.zeros_like(gates)
         for rows, block in _mixed(ctx.weight, gates, ctx.deltas):
             part = grad[..., rows]
-            grad_x += part @ block
+            grad_x += product(part, block)
             for k in range(gates.shape[-1]):
                 # <grad, x D^T> at every position, summed over those that share a gate
-                pulled = part @ ctx.deltas.block(k, rows)
+                pulled = product(part, ctx.deltas.block(k, rows))
                 found = (pulled * x).sum(-1, dtype=torch.float32)  # [batch, positions]
                 grad_gates[..., k] += found.view(*gates.shape[:2], -1).sum(-1)
         return grad_x, grad_gates, None, None

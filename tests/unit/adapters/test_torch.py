@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from negawatt.adapters.runtimes import torch_session
 from negawatt.adapters.runtimes.torch import TorchRuntime
+from negawatt.adapters.runtimes.torch_session import slow_halves
 from negawatt.core.protocols import RunOptions, Steps
+from negawatt.models.halves import product, quick_halves, reading_dtype
 
 TOKENS = np.random.default_rng(0).integers(0, 64, (1, 12))
 
@@ -41,6 +42,19 @@ def test_texts_are_read_in_32_bits_where_16_take_longer(
     base: Path, monkeypatch: pytest.MonkeyPatch, capability: str, steps: Steps, wide: bool
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    assert torch_session.quick_halves() == (capability != "AVX2")
+    assert slow_halves() != quick_halves() == (capability != "AVX2")
+    assert (reading_dtype() == torch.float32) == (capability == "AVX2")
     exact = said(base, RunOptions(precision="exact"))
     assert np.array_equal(said(base, RunOptions(steps=steps)), exact) == wide
+
+
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_products_keep_their_type_and_value(
+    monkeypatch: pytest.MonkeyPatch, capability: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    one, other = torch.randn(3, 64, dtype=torch.bfloat16), torch.randn(64, 5, dtype=torch.bfloat16)
+    found = product(one, other)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), one.float() @ other.float(), rtol=1e-2, atol=1e-1)
+    assert torch.equal(product(one.float(), other.float()), one.float() @ other.float())

@@ -184,10 +184,11 @@ def fill_candidates(
 ) -> int:
     """Quantise every layer in every format; returns how many layers."""
     from negawatt.compress.calibrate import fill_bank
+    from negawatt.models.halves import reading_dtype
     from negawatt.models.mapped import Mapped
 
     fill_bank(
-        Mapped(source.folder),
+        Mapped(source.folder, reading_dtype()),
         source.layers,
         formats,
         windows,

@@ -155,16 +155,12 @@ class TorchRuntime:
 
         from negawatt.adapters.runtimes.huggingface import is_encoder, load, stored_dtype
         from negawatt.adapters.runtimes.torch_inputs import read_inputs, round_inputs
-        from negawatt.adapters.runtimes.torch_session import (
-            TorchEncoder,
-            TorchSession,
-            quick_halves,
-        )
+        from negawatt.adapters.runtimes.torch_session import TorchEncoder, TorchSession, slow_halves
         from negawatt.adapters.runtimes.torch_weights import install, read_codes
 
         manifest = unseal(artifact, self.name)
         offered(options.cache, self.caches, self.name)
-        exact = options.precision == "exact" or (options.steps == "read" and not quick_halves())
+        exact = options.precision == "exact" or (options.steps == "read" and slow_halves())
         model = load(artifact, stored_dtype(artifact) if exact else torch.bfloat16)
         codes = artifact / _CODES
         coded = dict(read_codes(codes)) if _CODES in manifest.files else {}
