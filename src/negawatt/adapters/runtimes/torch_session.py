@@ -36,7 +36,10 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def slow_halves() -> bool:
-    """True on x86 without AVX-512: products of 16 bits take several times as long as of 32."""
+    """True on x86 without AVX-512: products of 16 bits take several times as long as of 32.
+
+    `negawatt.models.halves` says the same to those above, which import no adapter; a test compares.
+    """
     return torch.backends.cpu.get_cpu_capability() in {"NO AVX", "AVX2"}
 
 
