@@ -92,7 +92,7 @@ def compare_served(
     return Served(
         server=f"{endpoint.name} {endpoint.version}".strip(),
         model=endpoint.model,
-        base=f"{order.model} in {tools.reference.name}, bf16",
+        base=f"{order.model} in {tools.reference.name}, {_read_in()}",
         perplexity=_estimate((math.exp(min(x, _MOST)) for x in block_mean(nll)), "1", _METHOD),
         base_perplexity=base.quality().perplexity,
         loss=_estimate(change, "1", f"paired with the base, {_METHOD}"),
@@ -104,6 +104,13 @@ def compare_served(
         sample=str(tokenizer.decode(said)),
         max_loss=order.max_loss,
     )
+
+
+def _read_in() -> str:
+    """What the base's answers were computed in."""
+    from negawatt.models.halves import quick_halves
+
+    return "bf16" if quick_halves() else "bf16 weights multiplied in float32"
 
 
 def _base(

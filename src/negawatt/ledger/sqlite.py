@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from negawatt.core.errors import LedgerError
 from negawatt.core.stores import Head, Make, Row
+from negawatt.core.wal import use_wal
 from negawatt.ledger.entry import GENESIS
 from negawatt.ledger.faults import broken, explained
 from negawatt.ledger.migrate import migrate, schema_of, steps
@@ -181,7 +181,7 @@ def _connect_to_write(path: Path) -> sqlite3.Connection:
     try:
         scripts = steps()
         schema_of(connection, path, latest=len(scripts))  # before a byte of it is touched
-        _use_wal(connection)
+        use_wal(connection, BUSY_S)
         connection.execute("PRAGMA synchronous = FULL")  # a returned append survives a power cut
         migrate(connection, path, scripts)
     except BaseException:
@@ -230,18 +230,3 @@ def _connect(path: Path, parameters: str) -> sqlite3.Connection:
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?{parameters}", uri=True, timeout=BUSY_S, isolation_level=None
     )
-
-
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging; SQLite's busy timeout does not cover this switch."""
-    deadline = time.monotonic() + BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from negawatt.core.errors import OutputError
 from negawatt.core.grid import Accounting, Basis, Flow, Reading, Signal, Status, Topic, utc
+from negawatt.core.wal import use_wal
 
 FILE_NAME = "grid.db"
 #: Pasts are kept for good, forecasts for so long.
@@ -258,7 +259,7 @@ class Store:
 
     def _make(self) -> None:
         with self._open() as file:
-            file.execute("PRAGMA journal_mode = WAL")
+            use_wal(file, _PATIENCE_S)
             version = file.execute("PRAGMA user_version").fetchone()[0]
             tables = file.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version == _VERSION:

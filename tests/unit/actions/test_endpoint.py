@@ -49,7 +49,8 @@ def served(story: Any, folder: Path, **how: Any) -> tuple[Served, Behind]:
     work.mkdir(parents=True)
     source = stages.prepared(tools, order, work)
     tools.reference.convert(source.folder, folder / "theirs")
-    with tools.reference.open(folder / "theirs", RunOptions()) as session:
+    # Read as the base is read, with the same rounding; single tokens are for the pace alone.
+    with tools.reference.open(folder / "theirs", RunOptions(steps="read")) as session:
         door = Behind(session, **how)
         return compare_served(order, tools, work, source, (door, 320)), door
 

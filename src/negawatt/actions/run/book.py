@@ -23,6 +23,7 @@ from negawatt.actions.run.pace import Pace
 from negawatt.actions.run.steer import Limits
 from negawatt.core.codec import decode, encode
 from negawatt.core.errors import OutputError, UsageError
+from negawatt.core.wal import use_wal
 
 _BUSY_S = 30.0
 _SCHEMA = """
@@ -85,7 +86,7 @@ class Book:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            use_wal(self._connection, _BUSY_S)
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
             self.name = self._named()
