@@ -27,7 +27,7 @@ class Bound:
     """Memory that a model adds to the libraries', at most. [B]
 
     Args:
-        block: The largest block, or embedding or head where those are larger, in bfloat16.
+        block: The largest block, or embedding or head where those are larger.
         statistics: Sums of outer products that are held at a time, single precision.
         method: What is made of them, and pieces of rows on their way through a method.
         states: Hidden states in memory.
@@ -82,6 +82,8 @@ def bound(
     tokens: tuple[int, int, int],
     room: int,
     threads: int | None = None,
+    *,
+    wide: bool = False,
 ) -> Bound:
     """What `fill_bank` and grading will hold at most beside the libraries.
 
@@ -91,19 +93,23 @@ def bound(
         tokens: Of calibration text, of text to grade on, and of the longest of either's windows.
         room: For hidden states in memory. [B]
         threads: That round side by side; those of PyTorch when None.
+        wide: Texts go through the blocks in 32 bits; see `negawatt.models.halves`.
     """
     threads = threads or torch.get_num_threads()
     calibration, graded, window = tokens
+    size = _WIDE if wide else _HALF
     hidden = next(layer.cols for layer in layers if layer.kind == "embedding")
     widest = max(max(layer.cols, layer.rows) for layer in layers if layer.block is not None)
     heads = int(config.get("num_attention_heads") or 1)
-    states = _HALF * hidden * max(calibration, graded)
+    states = size * hidden * max(calibration, graded)
     outer = [layer for layer in layers if layer.block is None]
     head = max(layer.rows * layer.cols for layer in outer)
     vocabulary = max(layer.rows for layer in outer)
-    in_attention = window * window * heads * (2 * _WIDE + 2 * _HALF) + 8 * _WIDE * hidden * window
+    in_attention = window * window * heads * (2 * _WIDE + 2 * size) + 8 * _WIDE * hidden * window
+    # What is widened is read from a mapped file, one matrix at a time.
+    mapped = _HALF * max(layer.rows * layer.cols for layer in layers) if wide else 0
     return Bound(
-        block=max(_HALF * head, *_blocks(layers).values()),
+        block=mapped + size * max(head, *_blocks(layers).values()),
         statistics=max(
             [
                 _sums(group, hidden)
@@ -112,17 +118,18 @@ def bound(
         ),
         method=_method(layers, threads),
         states=min(states, room),
-        inside=in_attention + (4 * _HALF + _WIDE) * widest * window,
+        inside=in_attention + (4 * size + _WIDE) * widest * window,
         grading=4 * _WIDE * _CHUNK * vocabulary,
         spilled=max(0, states - room),
     )
 
 
 def _blocks(layers: Sequence[Layer]) -> dict[int | None, int]:
+    """How many weights each has."""
     sizes: dict[int | None, int] = {}
     for layer in layers:
         if layer.block is not None:
-            sizes[layer.block] = sizes.get(layer.block, 0) + _HALF * layer.rows * layer.cols
+            sizes[layer.block] = sizes.get(layer.block, 0) + layer.rows * layer.cols
     return sizes
 
 

@@ -9,6 +9,7 @@ import torch
 from negawatt.compress.calibrate import rows_at_once
 from negawatt.compress.inputs import block_paths
 from negawatt.compress.quantise import dequantise
+from negawatt.models.halves import reading_dtype
 from negawatt.models.mapped import Mapped
 from negawatt.models.walked import WalkedSession
 
@@ -36,10 +37,10 @@ def opened(
         weights: Codes that stand in the place of its weights; its own when None.
         texts: Token numbers, a folder for hidden states that do not fit into memory, and who is
             told how many blocks of how many the texts are through.
-        exact: Computed in float32, else in bfloat16.
+        exact: Computed in float32, else in bfloat16 where that is quick.
     """
     shapes = {layer.name: (layer.rows, layer.cols) for layer in layers}
-    dtype = torch.float32 if exact else torch.bfloat16
+    dtype = torch.float32 if exact else reading_dtype()
 
     def decoded(name: str) -> torch.Tensor | None:
         if weights is None or name not in weights:

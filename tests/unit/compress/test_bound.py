@@ -24,8 +24,10 @@ def llama(hidden: int = 4096, inter: int = 11008, blocks: int = 32, heads: int =
     return blueprint(config).layers, config
 
 
-def stated(layers: Any, config: Any, tokens: int = 24_576, room: int = 2**40) -> Any:
-    return bound(layers, config, (tokens, 12_288, 256), room, threads=2)
+def stated(
+    layers: Any, config: Any, tokens: int = 24_576, room: int = 2**40, *, wide: bool = False
+) -> Any:
+    return bound(layers, config, (tokens, 12_288, 256), room, threads=2, wide=wide)
 
 
 def test_a_block_is_what_its_matrices_weigh() -> None:
@@ -39,6 +41,17 @@ def test_more_blocks_take_no_more() -> None:
 def test_seven_billion_fit_where_they_must_and_so_do_seventy() -> None:
     assert stated(*llama()).total < 8e9  # of 24 GB
     assert stated(*llama(8192, 28672, 80, 64)).total < 32e9  # of 64 GB
+
+
+def test_in_32_bits_seven_billion_still_fit() -> None:
+    narrow, wide = stated(*llama()), stated(*llama(), wide=True)
+    largest = 2 * 32_000 * 4096
+    assert wide.block == 2 * narrow.block + largest
+    assert wide.states == 2 * narrow.states
+    assert wide.inside > narrow.inside
+    assert (wide.method, wide.statistics) == (narrow.method, narrow.statistics)
+    assert narrow.total < wide.total < 8e9  # of 24 GB
+    assert stated(*llama(8192, 28672, 80, 64), wide=True).total < 32e9  # of 64 GB
 
 
 def test_states_beyond_their_room_go_to_disk() -> None:

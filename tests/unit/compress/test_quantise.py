@@ -244,10 +244,13 @@ def test_nested_scales_are_the_nearest_multiples_that_16_bits_hold(
     assert int((whole // unit).abs().max()) <= fmt.most_multiples
     # Of the numbers that reach the largest it is the least one, rounded up.
     digits = 11 - fmt.most_multiples.bit_length()
-    largest = wanted.half().float().abs().amax(-1, keepdim=True)
-    step = largest / fmt.most_multiples * (1 + 2.0 ** (1 - digits))
+    held = wanted.half().float()  # what a format without multiples would keep
+    largest = held.abs().amax(-1, keepdim=True)
+    least = largest / fmt.most_multiples
+    rounded_up = (least / LEAST_SCALE).ceil() * LEAST_SCALE  # near zero 16 bits have no more digits
+    step = torch.maximum(least * (1 + 2.0 ** (1 - digits)), rounded_up)
     bearable = (step / 2).clamp_min(LEAST_SCALE)
-    near = ((found - wanted).abs() <= bearable * 1.001) | (found.abs() <= step)
+    near = ((found - held).abs() <= bearable * 1.001) | (found.abs() <= step)
     # Beyond what 16 bits hold there is nothing to go to.
     assert bool((near | (largest > 65504.0 - 2 * step)).all())
     assert torch.equal(found.sign(), wanted.sign())

@@ -96,13 +96,14 @@ def find_inputs(
 
 
 def loaded(source: ModelSource) -> Any:
-    """The model to round: a decoder mapped, in 16 bits, an encoder whole, as it is."""
+    """The model to round: a decoder mapped, an encoder whole, as it is."""
     from negawatt.models.encoder import load_encoder
+    from negawatt.models.halves import reading_dtype
     from negawatt.models.mapped import Mapped
 
     if is_encoder(source):
         return load_encoder(source.folder, config_of(source))
-    return Mapped(source.folder)
+    return Mapped(source.folder, reading_dtype())
 
 
 def is_encoder(source: ModelSource) -> bool:
@@ -119,9 +120,11 @@ def config_of(source: ModelSource) -> dict[str, Any]:
 def stated(tools: Tools, source: ModelSource, tokens: tuple[int, int, int], room: int) -> Bound:
     """What the model will add in memory: of calibration, grading and the longest window."""
     from negawatt.compress.bound import bound
+    from negawatt.models.halves import quick_halves
 
     del tools
-    return bound(source.layers, config_of(source), tokens, room)
+    wide = not quick_halves()
+    return bound(source.layers, config_of(source), tokens, room, wide=wide)
 
 
 def session(
