@@ -96,11 +96,13 @@ def stated(shape: tuple[int, ...], vocabulary: int, threads: int) -> Any:
     """What is said beforehand."""
     from negawatt.compress.bound import bound
     from negawatt.models.architecture import blueprint
+    from negawatt.models.halves import quick_halves
 
     config = config_of(shape, vocabulary)
     text = shape[5] * _WINDOW
     layers = blueprint(config).layers
-    return bound(layers, config, (text, _WINDOW, _WINDOW), 2**62, threads)
+    wide = not quick_halves()
+    return bound(layers, config, (text, _WINDOW, _WINDOW), 2**62, threads, wide=wide)
 
 
 # --------------------------------------------------------------- in a process of its own
@@ -119,6 +121,7 @@ def child(folder: Path, method: str, windows: int) -> None:
     from negawatt.compress.quantised import Recipe, plan_of
     from negawatt.core.records import Format
     from negawatt.models.architecture import blueprint
+    from negawatt.models.halves import reading_dtype
     from negawatt.models.mapped import Mapped, skeleton
 
     memory.frugal()
@@ -131,7 +134,7 @@ def child(folder: Path, method: str, windows: int) -> None:
     bank = WeightBank(folder / "bank")
     floor = settle()
     start = time.perf_counter()
-    fill_bank(Mapped(folder), layers, plan, text, bank, method=method)
+    fill_bank(Mapped(folder, reading_dtype()), layers, plan, text, bank, method=method)
     told = {
         "floor": floor,
         "rounding": memory.peak() - floor,
