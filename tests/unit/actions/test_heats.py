@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from negawatt.actions.optimize import stages
 from negawatt.actions.optimize.heats import Heats
 from negawatt.core.errors import RuntimeUnavailable
 from negawatt.core.protocols import RunOptions
@@ -18,21 +19,31 @@ DEAD = RuntimeUnavailable("the engine does not survive it", fix="use two threads
 LAYERS = (Layer("a", "linear", 8, 64), Layer("b", "linear", 8, 64))
 
 
+def ask(stage: Callable[..., Any], *given: Any) -> Any:
+    """A worker that runs no model."""
+    if stage in {stages.grade, stages.race_int8}:
+        return SimpleNamespace(name="uniform int8", selection=None, test=None)
+    return stage(*given)
+
+
 class Stubborn(Heats):
     """Runs all variants but those of one role."""
 
-    def __init__(self, role: str, runtime: object = None) -> None:
+    def __init__(self, role: str, runtime: object = None, reference: object = None) -> None:
         order = SimpleNamespace(max_latency=None)
-        shop = SimpleNamespace(call=lambda stage, *given: stage(*given))
-        tools = SimpleNamespace(progress=lambda *_: None, runtime=runtime, workshop=shop)
-        source = SimpleNamespace(layers=LAYERS)
+        shop = SimpleNamespace(call=ask, change=lambda *_, model: None)
+        tools = SimpleNamespace(
+            progress=lambda *_: None, runtime=runtime, reference=reference, workshop=shop
+        )
+        source = SimpleNamespace(layers=LAYERS, folder=None)
         prices = SimpleNamespace(order=order, tools=tools, source=source, haven=Format(8))
-        done = SimpleNamespace(name="uniform int8", selection=None, test=None)
 
         def step(name: str, kind: type, compute: Callable[[], Any]) -> Any:
-            return compute() if kind is str else done
+            found = compute()
+            assert isinstance(found, kind)
+            return found
 
-        super().__init__(prices, SimpleNamespace(step=step), None)  # type: ignore[arg-type]
+        super().__init__(prices, SimpleNamespace(step=step), Path("theirs"))  # type: ignore[arg-type]
         self.role = role
 
     def attempt(self, track: Any, entry: Any, label: str = "", **_: Any) -> Any:
@@ -69,6 +80,15 @@ def test_16_bits_that_an_engine_runs_otherwise_are_told_beside_the_figures() -> 
     plain = Stubborn("nothing", object())
     run(plain)
     assert plain.told == []
+
+
+def test_so_is_what_the_reference_does() -> None:
+    heats = Stubborn("nothing", object(), Careful())
+    run(heats)
+    assert heats.told == ["torch bf16: theirs in 32 bits."]
+    both = Stubborn("nothing", Careful(), Careful())
+    run(both)
+    assert len(both.told) == 2
 
 
 def test_a_variant_that_may_be_chosen_has_to_run() -> None:

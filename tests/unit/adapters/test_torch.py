@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from negawatt.adapters.runtimes.torch import TorchRuntime
 from negawatt.adapters.runtimes.torch_session import slow_halves
-from negawatt.core.protocols import RunOptions, Steps
+from negawatt.core.protocols import RunOptions, RunsOtherwise, Steps
 from negawatt.models.halves import product, quick_halves, reading_dtype
 
 TOKENS = np.random.default_rng(0).integers(0, 64, (1, 12))
@@ -46,6 +46,17 @@ def test_texts_are_read_in_32_bits_where_16_take_longer(
     assert (reading_dtype() == torch.float32) == (capability == "AVX2")
     exact = said(base, RunOptions(precision="exact"))
     assert np.array_equal(said(base, RunOptions(steps=steps)), exact) == wide
+
+
+def test_slow_products_are_told(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = TorchRuntime()
+    assert isinstance(runtime, RunsOtherwise)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert "reading took several times as long" in runtime.otherwise(base, RunOptions())
+    assert "read texts in 32 bits" in runtime.otherwise(base, RunOptions(steps="read"))
+    assert runtime.otherwise(base, RunOptions(precision="exact")) == ""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert runtime.otherwise(base, RunOptions()) == ""
 
 
 @pytest.mark.parametrize("capability", ["AVX2", "AVX512"])

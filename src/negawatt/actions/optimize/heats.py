@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from negawatt.actions.journal import Journal
@@ -21,7 +21,7 @@ from negawatt.actions.optimize.stages import Entry
 from negawatt.actions.optimize.trials import INT8, Track, Trial
 from negawatt.compress.problem import Choice, Problem, Sensitivity
 from negawatt.core.errors import RuntimeUnavailable
-from negawatt.core.protocols import RunsOtherwise, Runtime
+from negawatt.core.protocols import Runtime
 from negawatt.core.records import Format, Quality
 from negawatt.energy.model import EnergyModel
 from negawatt.energy.units import spread
@@ -29,6 +29,14 @@ from negawatt.energy.units import spread
 _BASE = "16 bit"
 _WIDE = 16  # bits
 _TRIALS_A_WORKER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """Uniform int8 beside the reference engine, and what that one does otherwise here."""
+
+    trial: Trial
+    otherwise: str
 
 
 class Heats:
@@ -86,16 +94,18 @@ class Heats:
             entries.append((f"{INT8}, joined", "uniform", track.int8, joint))
         tools.progress("uniform", 0.0)
 
-        def yardstick() -> Trial:
+        def yardstick() -> Yardstick:
             entry: Entry = (INT8, "uniform", track.int8, ())
             quality = tools.workshop.call(stages.grade, tools, track, entry)
             self._load(tools.runtime, tools.reference)
             found: Trial = tools.workshop.call(
                 stages.race_int8, tools, track, self.reference, quality
             )
-            return found
+            return Yardstick(found, self._otherwise(tools.reference, self.reference, track))
 
-        trials = [self.journal.step(f"trial {INT8}{self._under}", Trial, yardstick)]
+        kept = self.journal.step(f"trial {INT8}{self._under}", Yardstick, yardstick)
+        self._tell(conclude.REFERENCE, kept.otherwise)
+        trials = [kept.trial]
         self._tried = 0
         for i, entry in enumerate(entries):
             tools.progress("uniform", (i + 1) / (len(entries) + 1))
@@ -109,18 +119,28 @@ class Heats:
                 # Nothing is chosen by it, and some engines do not survive it on some processors.
                 self.told.append(f"{_BASE} was not run: {error.what}.")
             else:
-                self.told += self._otherwise(track) if entry[1] == "base" else []
+                if entry[1] == "base":
+                    self._tell_base(track)
         tools.progress("uniform", 1.0)
         return trials
 
-    def _otherwise(self, track: Track) -> list[str]:
+    def _tell_base(self, track: Track) -> None:
         """What the engine does otherwise here than elsewhere with 16 bits, once they have run."""
+        engine = self.prices.tools.runtime
+        said = self.journal.step(
+            f"otherwise {_BASE}{self._under}",
+            str,
+            lambda: self._otherwise(engine, track.converted, track),
+        )
+        self._tell(_BASE, said)
+
+    def _otherwise(self, engine: Runtime, artifact: Path, track: Track) -> str:
         tools = self.prices.tools
-        if not isinstance(tools.runtime, RunsOtherwise):
-            return []
-        ask = partial(tools.workshop.call, stages.wide_otherwise, tools, track)
-        said: str = self.journal.step(f"otherwise {_BASE}{self._under}", str, ask)
-        return [f"{_BASE}: {said}."] if said else []
+        said: str = tools.workshop.call(stages.otherwise, tools, engine, artifact, track.threads)
+        return said
+
+    def _tell(self, variant: str, said: str) -> None:
+        self.told += [f"{variant}: {said}."] if said else []
 
     def attempt(
         self,

@@ -244,11 +244,12 @@ def race(tools: Tools, track: Track, entry: Entry, quality: tuple[Quality, Quali
     return track.run(*entry, quality)
 
 
-def wide_otherwise(tools: Tools, track: Track) -> str:
-    """What the engine does otherwise with 16 bits here than elsewhere; empty: nothing."""
-    if not isinstance(tools.runtime, RunsOtherwise):
+def otherwise(tools: Tools, engine: Runtime, artifact: Path, threads: int) -> str:
+    """What an engine does otherwise with an artifact here than elsewhere; empty: nothing."""
+    del tools
+    if not isinstance(engine, RunsOtherwise):
         return ""
-    return tools.runtime.otherwise(track.converted, RunOptions(threads=track.threads))
+    return engine.otherwise(artifact, RunOptions(threads=threads))
 
 
 def race_int8(tools: Tools, track: Track, base: Path, quality: tuple[Quality, Quality]) -> Trial:

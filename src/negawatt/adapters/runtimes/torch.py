@@ -170,6 +170,24 @@ class TorchRuntime:
         kind = TorchEncoder if is_encoder(artifact) else TorchSession
         return kind(model, options.threads, held)
 
+    def otherwise(self, artifact: Path, options: RunOptions) -> str:
+        """Products of 16-bit numbers are slow on processors that have no instructions for them."""
+        from negawatt.adapters.runtimes.torch_session import slow_halves
+
+        del artifact
+        if options.precision == "exact" or not slow_halves():
+            return ""
+        if options.steps == "read":
+            return (
+                "PyTorch read texts in 32 bits: this processor has no instructions for products of "
+                "16-bit numbers. Elsewhere reading may take less time than here"
+            )
+        return (
+            "PyTorch has no quick products of 16-bit numbers on this processor, so reading took "
+            "several times as long as it would in 32 bits, and what is saved beside it looks "
+            "larger than elsewhere. Writing is not slower for it"
+        )
+
     def kernel(
         self, rows: int, cols: int, fmt: Format, *, copies: int, options: RunOptions
     ) -> Kernel:
