@@ -47,9 +47,8 @@ class Counter:
 def test_splitting_a_series_neither_makes_nor_loses_energy(
     power_w: list[float], data: st.DataObject
 ) -> None:
-    steps = data.draw(
-        st.lists(st.floats(0, 5), min_size=len(power_w), max_size=len(power_w)), label="steps"
-    )
+    step = st.integers(0, 5 * 10**9).map(lambda count: 1e-9 * count)  # clocks count nanoseconds
+    steps = data.draw(st.lists(step, min_size=len(power_w), max_size=len(power_w)), label="steps")
     t_s = [sum(steps[: i + 1]) for i in range(len(power_w))]
     cut = data.draw(st.integers(1, len(t_s) - 2))
 
