@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_VERSION = 2  # of the steps; results of another one are not reused
+_VERSION = 3  # of the steps; results of another one are not reused
 _ANY_LOSS = 0.5  # an order has one; one method alone has no use for it
 _DISK = 4  # times the bf16 weights: the prepared model, the rewritten one, codes of a byte each
 SAME = 1e-3  # between two carriers of the same weights, by `apart`
